@@ -1,0 +1,117 @@
+"""CBOR: a deterministic encoder (RFC 8949, 4.2.1) that also writes what no honest encoder would.
+
+`Raw` stands for bytes that go in verbatim, `Pairs` for a map in the given order with whatever keys. Decoding is cbor2's.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import cbor2
+
+
+class Raw(bytes):
+    """One encoded item, written verbatim."""
+
+
+class Pairs(list[tuple[Any, Any]]):
+    """A map written in this order; keys may repeat."""
+
+
+def head(major: int, value: int, *, width: int | None = None) -> bytes:
+    """The head of an item. `width` (0, 1, 2, 4 or 8 bytes) overrides the shortest form."""
+    if width is None:
+        width = 0 if value < 24 else 1 if value < 1 << 8 else 2 if value < 1 << 16 else 4 if value < 1 << 32 else 8
+    if width == 0:
+        return bytes([major << 5 | value])
+    return bytes([major << 5 | {1: 24, 2: 25, 4: 26, 8: 27}[width]]) + value.to_bytes(width, "big")
+
+
+def dumps(item: Any) -> bytes:
+    match item:
+        case Raw():
+            return bytes(item)
+        case None | bool():
+            return {None: b"\xf6", True: b"\xf5", False: b"\xf4"}[item]
+        case int():
+            return head(0, item) if item >= 0 else head(1, -1 - item)
+        case float():
+            return _float(item)
+        case bytes():
+            return head(2, len(item)) + item
+        case str():
+            text = item.encode()
+            return head(3, len(text)) + text
+        case Pairs():
+            return head(5, len(item)) + b"".join(dumps(k) + dumps(v) for k, v in item)
+        case list() | tuple():
+            return head(4, len(item)) + b"".join(map(dumps, item))
+        case dict():
+            pairs = sorted((dumps(key), dumps(value)) for key, value in item.items())
+            return head(5, len(pairs)) + b"".join(key + value for key, value in pairs)
+        case cbor2.CBORTag():
+            return head(6, item.tag) + dumps(item.value)
+    raise TypeError(f"no CBOR for {type(item).__name__}")
+
+
+def _float(value: float) -> bytes:
+    for form, first in (">e", 0xF9), (">f", 0xFA):
+        try:
+            packed = struct.pack(form, value)
+        except OverflowError:
+            continue
+        if struct.unpack(form, packed)[0] == value or value != value:
+            return bytes([first]) + packed
+    return b"\xfb" + struct.pack(">d", value)
+
+
+def loads(data: bytes) -> Any:
+    """Decodes one item. Tags stay CBORTag, so that what is read is what gets written again."""
+    return _Decoder(data).decode()
+
+
+class _Decoder:
+    """A small reader: cbor2 would turn tag 0 into a datetime, which does not come back as the same bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.at = data, 0
+
+    def take(self, n: int) -> bytes:
+        piece = self.data[self.at : self.at + n]
+        if len(piece) != n:
+            raise ValueError("CBOR ends early")
+        self.at += n
+        return piece
+
+    def decode(self) -> Any:
+        first = self.take(1)[0]
+        major, info = first >> 5, first & 31
+        if major == 7:
+            return self._simple(first)
+        if info > 27:
+            raise ValueError("indefinite length")
+        value = info if info < 24 else int.from_bytes(self.take(1 << info - 24), "big")
+        return self._item(major, value)
+
+    def _item(self, major: int, value: int) -> Any:
+        match major:
+            case 0:
+                return value
+            case 1:
+                return -1 - value
+            case 2:
+                return self.take(value)
+            case 3:
+                return self.take(value).decode()
+            case 4:
+                return [self.decode() for _ in range(value)]
+            case 5:
+                return {self.decode(): self.decode() for _ in range(value)}
+        return cbor2.CBORTag(value, self.decode())
+
+    def _simple(self, first: int) -> Any:
+        if first in (0xF4, 0xF5, 0xF6):
+            return {0xF4: False, 0xF5: True, 0xF6: None}[first]
+        form, size = {0xF9: (">e", 2), 0xFA: (">f", 4), 0xFB: (">d", 8)}[first]
+        return struct.unpack(form, self.take(size))[0]
