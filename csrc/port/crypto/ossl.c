@@ -1,0 +1,50 @@
+#include "port/crypto/ossl.h"
+
+/* True when the queue holds an allocation failure; empties it and keeps the last reason. */
+static bool drain(const char **ret_reason)
+{
+    bool nomem = false;
+    const char *reason = NULL;
+    unsigned long code;
+    while ((code = ERR_get_error()) != 0) {
+        if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE) {
+            nomem = true;
+        }
+        const char *text = ERR_reason_error_string(code);
+        reason = text != NULL ? text : reason;
+    }
+    *ret_reason = reason;
+    return nomem;
+}
+
+int atlas_ossl_fail(struct atlas_error *error, int code, const char *where, const char *text)
+{
+    const char *reason;
+    if (drain(&reason)) {
+        return atlas_error_set(error, ATLAS_E_NOMEM, where, "out of memory");
+    }
+    if (reason != NULL) {
+        return atlas_error_set(error, code, where, "%s (%s)", text, reason);
+    }
+    return atlas_error_set(error, code, where, "%s", text);
+}
+
+int atlas_ossl_done(int rc)
+{
+    ERR_clear_error();
+    return rc;
+}
+
+const EVP_MD *atlas_ossl_md(int alg)
+{
+    switch (alg) {
+    case ATLAS_SHA256:
+        return EVP_sha256();
+    case ATLAS_SHA384:
+        return EVP_sha384();
+    case ATLAS_SHA512:
+        return EVP_sha512();
+    default:
+        return NULL;
+    }
+}

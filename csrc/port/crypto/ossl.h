@@ -1,0 +1,21 @@
+/* ossl.h - shared by the files of port/crypto: turning OpenSSL's answers into ours. Included by nobody else. */
+#ifndef ATLAS_PORT_CRYPTO_OSSL_H
+#define ATLAS_PORT_CRYPTO_OSSL_H
+
+#include <openssl/asn1.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+
+#include "port/crypto/crypto.h"
+
+/* Record code and sentence, with OpenSSL's reason where it gave one, and empty its queue. An allocation failure anywhere
+ * in the queue wins over `code`: "could not check" is never reported as "checked and false". */
+int atlas_ossl_fail(struct atlas_error *error, int code, const char *where, const char *text);
+
+/* Leave the queue empty and pass rc on: the last line of every public function. */
+int atlas_ossl_done(int rc);
+
+/* EVP_MD of an enum atlas_alg; NULL otherwise. */
+const EVP_MD *atlas_ossl_md(int alg);
+
+#endif
