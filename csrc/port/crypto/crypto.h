@@ -12,6 +12,7 @@
 #ifndef ATLAS_PORT_CRYPTO_H
 #define ATLAS_PORT_CRYPTO_H
 
+#include "base/alg.h"
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/span.h"
@@ -46,25 +47,9 @@ int atlas_crypto_random(uint8_t *ret_bytes, size_t n, struct atlas_error *error)
 
 /* --------------------------------------------------------------------------------- keys and signatures */
 
-/* RFC 9053: the whole allow-list. Everything else is ATLAS_E_ALGORITHM. */
-enum atlas_cose_alg {
-    ATLAS_COSE_NONE = 0,
-    ATLAS_COSE_ES256 = -7,  /* P-256 only */
-    ATLAS_COSE_EDDSA = -8,  /* Ed25519 only */
-    ATLAS_COSE_ES384 = -35, /* P-384 only */
-    ATLAS_COSE_ES512 = -36, /* P-521 only */
-    ATLAS_COSE_PS256 = -37, /* RSA of 2048 to 8192 bits; salt as long as the digest, MGF1 with the same hash */
-    ATLAS_COSE_PS384 = -38,
-    ATLAS_COSE_PS512 = -39,
-};
-
 #define ATLAS_RSA_MIN_BITS 2048
 #define ATLAS_RSA_MAX_BITS 8192
 #define ATLAS_SIGNATURE_MAX (ATLAS_RSA_MAX_BITS / 8)
-
-/* "ES256" and so on; NULL for an algorithm that is not allowed. The other way: ATLAS_COSE_NONE. */
-const char *atlas_cose_alg_name(int64_t cose_alg);
-enum atlas_cose_alg atlas_cose_alg_of(struct atlas_span name);
 
 /* Verify one signature, in the form COSE has it: raw r || s of exactly twice the curve's size for ECDSA, 64 bytes for
  * Ed25519, the modulus' size for RSA. `spki` is a DER SubjectPublicKeyInfo (atlas_certificate.spki).
