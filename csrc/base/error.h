@@ -2,7 +2,7 @@
 #ifndef ATLAS_BASE_ERROR_H
 #define ATLAS_BASE_ERROR_H
 
-#include "include/atlas.h"
+#include "base/types.h"
 
 #define ATLAS_ERROR_INIT ((struct atlas_error){.code = 0, .offset = (size_t)-1, .where = "", .text = ""})
 #define ATLAS_NO_OFFSET ((size_t)-1)

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "include/atlas.h"
+#include "base/types.h"
 
 #define ATLAS_SPAN_NONE ((struct atlas_span){NULL, 0})
 

@@ -6,7 +6,7 @@
 #include <Python.h>
 
 #include "base/buf.h"
-#include "include/atlas.h"
+#include "base/types.h"
 
 struct atlas_module_state {
     PyObject *from_core; /* atlas.errors.from_core(code, name, where, offset, text) -> exception */
