@@ -1,0 +1,129 @@
+"""What a manifest says of itself, read without a trust decision: for the store, `find`, `bundle`, `inspect`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from atlas.errors import AtlasError
+
+MEASUREMENT = "org.atlasml.measurement"
+RUN = "org.atlasml.run"
+HASH_DATA = "c2pa.hash.data"  # C2PA 2.2, 9.2.3
+INGREDIENT = "c2pa.ingredient.v3"
+_RUN_KEYS = ("run", "run_id", "id")
+_NAME_KEYS = ("dc:title", "name")
+
+Manifest = dict[str, Any]  # one element of _core.store_read()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A manifest of the store. Everything here is what its signer wrote; nothing is verified."""
+
+    sha256: str
+    urn: str
+    name: str
+    kind: str
+    size: int
+    run: str
+    step: str
+    added_ns: int
+    digests: tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An ancestor that a manifest names by the hash of its whole sidecar."""
+
+    alg: str
+    value: bytes
+    urn: str
+    name: str
+
+
+def is_manifest(data: bytes) -> bool:
+    return data[4:8] == b"jumb"  # ISO 19566-5: LBox, then TBox of a superbox
+
+
+def read_manifests(data: bytes) -> list[Manifest]:
+    """Every manifest of the store that these bytes hold, the active one last. Raises what the core raises."""
+    from atlas import _core
+
+    manifests: list[Manifest] = _core.store_read(data)
+    return manifests
+
+
+def contents(manifest: Manifest, label: str) -> Iterator[dict[str, Any]]:
+    """The decoded assertions of this label, its numbered instances (`label__1`) included."""
+    for assertion in manifest["assertions"]:
+        content = assertion.get("content")
+        if str(assertion["label"]).partition("__")[0] == label and isinstance(content, dict):
+            yield content
+
+
+def content(manifest: Manifest, label: str) -> dict[str, Any]:
+    return next(contents(manifest, label), {})
+
+
+def text_of(value: dict[str, Any], *keys: str) -> str:
+    """The first of these keys that holds a text; foreign manifests may hold anything."""
+    return next((value[key] for key in keys if isinstance(value.get(key), str)), "")
+
+
+def number_of(value: dict[str, Any], key: str) -> int:
+    number = value.get(key)
+    return number if isinstance(number, int) else 0
+
+
+def bindings(manifest: Manifest) -> Iterator[tuple[str, bytes]]:
+    """The digests, flat and tree, of the artifact that this manifest speaks of."""
+    default = manifest["claim"].get("alg", "sha256")
+    for label, key in ((HASH_DATA, "hash"), (MEASUREMENT, "tree")):
+        for found in contents(manifest, label):
+            alg, value = found.get("alg", default), found.get(key)
+            if isinstance(alg, str) and isinstance(value, bytes):
+                yield alg, value
+
+
+def name_of(manifest: Manifest) -> str:
+    return text_of(content(manifest, MEASUREMENT), "name") or text_of(content(manifest, HASH_DATA), "name")
+
+
+def describe(sha256: str, data: bytes, added_ns: int) -> Entry | None:
+    """The entry of a manifest; None for bytes that are not one."""
+    if not is_manifest(data):
+        return None
+    try:
+        active = read_manifests(data)[-1]
+    except (AtlasError, LookupError):
+        return None
+    measured = content(active, MEASUREMENT)
+    run = content(active, RUN)
+    return Entry(
+        sha256=sha256,
+        urn=str(active["urn"]),
+        name=name_of(active),
+        kind=text_of(measured, "kind") or "file",
+        size=number_of(measured, "size"),
+        run=text_of(run, *_RUN_KEYS),
+        step=text_of(run, "step"),
+        added_ns=added_ns,
+        digests=tuple(bindings(active)),
+    )
+
+
+def references(manifests: list[Manifest]) -> list[Reference]:
+    """The ancestors that these manifests refer to without carrying them (docs/manifest.md, "Claim")."""
+    found: list[Reference] = []
+    for manifest in manifests:
+        for ingredient in contents(manifest, INGREDIENT):
+            data = ingredient.get("data")
+            if "activeManifest" in ingredient or not isinstance(data, dict):
+                continue
+            alg, value = data.get("alg"), data.get("hash")
+            if isinstance(alg, str) and isinstance(value, bytes):
+                name = text_of(ingredient, *_NAME_KEYS)
+                found.append(Reference(alg, value, text_of(ingredient, "instanceID"), name))
+    return found

@@ -1,0 +1,233 @@
+"""What is trusted, and what a chain must have: roots, revocation lists, pinned signers, rules.
+
+Policy comes from arguments, the environment and the user's own configuration, never from the artifact's folder or a
+pyproject.toml: whoever ships an artifact must not choose who is trusted with it. Strongest first:
+
+    roots    trust= / --trust, the policy file, ATLAS_TRUST, ~/.config/atlas/roots.pem
+    policy   policy= / --policy, ATLAS_POLICY, ~/.config/atlas/policy.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from atlas.errors import AtlasError, UsageError
+from atlas.sidecar import StrPath, read_regular
+
+MAX_POLICY_BYTES = 1 << 20
+MAX_PEM_BYTES = 16 << 20
+
+PathOrPem = StrPath | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The rules of one verification. Everything it names is already read; it refers to no file.
+
+    `roots` and `tsa_roots` are PEM certificates, `crls` are PEM or DER. `signers` pins every signer of a chain to these
+    names or SPKI digests. `at` is the time to check for in Unix seconds; None is now. `origin` says where the roots
+    came from.
+    """
+
+    roots: bytes = b""
+    tsa_roots: bytes = b""
+    crls: tuple[bytes, ...] = ()
+    signers: tuple[str, ...] = ()
+    at: int | None = None
+    require_revocation: bool = False
+    require_artifacts: bool = False
+    refuse_unknown_inputs: bool = False
+    allow_redaction: tuple[str, ...] = ()
+    origin: str = ""
+
+
+def user_directory() -> Path:
+    """The user's own configuration: $XDG_CONFIG_HOME/atlas, else ~/.config/atlas."""
+    chosen = os.environ.get("XDG_CONFIG_HOME", "")
+    base = Path(chosen) if chosen.startswith("/") else Path("~/.config").expanduser()
+    return base / "atlas"
+
+
+# -------------------------------------------------------------------------------------------------- certificates
+
+
+def _pem(data: bytes, where: str) -> bytes:
+    if b"PRIVATE KEY-----" in data:
+        raise UsageError("holds a private key", where=where, hint="give the certificate (root.pem), and guard the key")
+    if b"-----BEGIN CERTIFICATE-----" not in data:
+        raise UsageError("holds no PEM certificate", where=where, hint="expected -----BEGIN CERTIFICATE-----")
+    return data if data.endswith(b"\n") else data + b"\n"
+
+
+def read_roots(source: PathOrPem) -> bytes:
+    """PEM certificates: the bytes themselves, a file, or every *.pem file of a directory."""
+    if isinstance(source, bytes):
+        return _pem(source, "trust")
+    path = Path(source).expanduser()
+    files = sorted(path.glob("*.pem")) if path.is_dir() else [path]
+    if not files:
+        raise UsageError("holds no *.pem file", where=str(path), hint="name a file of PEM root certificates")
+    return b"".join(_pem(read_regular(file, limit=MAX_PEM_BYTES), str(file)) for file in files)
+
+
+def _from_list(value: str) -> bytes:
+    return b"".join(read_roots(part) for part in value.split(os.pathsep) if part)
+
+
+def _default_roots() -> tuple[bytes, str]:
+    value = os.environ.get("ATLAS_TRUST", "")
+    if value:
+        return _from_list(value), "ATLAS_TRUST"
+    own = user_directory() / "roots.pem"
+    if own.exists():
+        return read_roots(own), str(own)
+    raise UsageError(
+        "no trust roots: nothing can be trusted without them",
+        hint=f"give --trust ROOTS.pem (trust=), set ATLAS_TRUST, or put the roots you trust into {own}",
+    )
+
+
+# --------------------------------------------------------------------------------------------------- policy file
+
+_FLAGS = ("require_revocation", "require_artifacts", "refuse_unknown_inputs")
+_TEXTS = ("signers", "allow_redaction")
+_FILES = ("roots", "tsa_roots", "crls")
+_KEYS = ("version", "at", *_FLAGS, *_TEXTS, *_FILES)
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    twice = {key for key in keys if keys.count(key) > 1}
+    if twice:
+        raise ValueError(f"the key {sorted(twice)[0]!r} stands twice")
+    return dict(pairs)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _texts(document: Mapping[str, Any], key: str) -> list[str]:
+    value = document.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        raise UsageError(f"{key!r} must be a list of texts")
+    return value
+
+
+def parse_time(value: str | int | float | datetime | None) -> int | None:
+    """Unix seconds from ISO 8601 (`2026-11-21`, `2026-11-21T12:00:00Z`), a datetime or a number. No zone means UTC."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        raise UsageError(f"not a time: {value!r}")
+    if isinstance(value, (int, float)):
+        return int(value)
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    except ValueError:
+        raise UsageError(f"not a time: {value!r}", hint="write it as 2026-11-21 or 2026-11-21T12:00:00Z") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return int(moment.timestamp())
+
+
+def _policy_of(document: Mapping[str, Any], base: Path) -> Policy:
+    unknown = sorted(set(document) - set(_KEYS))
+    if unknown:
+        raise UsageError(f"unknown key {unknown[0]!r}", hint=f"known are: {', '.join(_KEYS)}")
+    if document.get("version") != 1:
+        raise UsageError("'version' must be 1")
+    for key in _FLAGS:
+        if not isinstance(document.get(key, False), bool):
+            raise UsageError(f"{key!r} must be true or false")
+    if not isinstance(document.get("at"), (str, int, type(None))):
+        raise UsageError("'at' must be a time")
+    return Policy(
+        roots=b"".join(read_roots(base / name) for name in _texts(document, "roots")),
+        tsa_roots=b"".join(read_roots(base / name) for name in _texts(document, "tsa_roots")),
+        crls=tuple(read_regular(base / name, limit=MAX_PEM_BYTES) for name in _texts(document, "crls")),
+        signers=tuple(_texts(document, "signers")),
+        allow_redaction=tuple(_texts(document, "allow_redaction")),
+        at=parse_time(document.get("at")),
+        **{key: document.get(key, False) for key in _FLAGS},
+    )
+
+
+def load_policy(path: StrPath) -> Policy:
+    """A policy file: one JSON object, every key known, no key twice. Files that it names are relative to it."""
+    data = read_regular(path, limit=MAX_POLICY_BYTES)
+    try:
+        document = json.loads(data, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"not a policy: {error}", where=str(path), hint="expected one JSON object") from None
+    if not isinstance(document, dict):
+        raise UsageError("not a policy: not a JSON object", where=str(path))
+    try:
+        policy = _policy_of(document, Path(path).absolute().parent)
+    except AtlasError as error:
+        if not error.where:
+            error.where = str(path)
+        raise
+    return replace(policy, origin=str(path) if policy.roots else "")
+
+
+# ---------------------------------------------------------------------------------------------------- resolution
+
+
+def _start(policy: Policy | StrPath | None) -> Policy:
+    if isinstance(policy, Policy):
+        return policy
+    if policy is not None:
+        return load_policy(policy)
+    if os.environ.get("ATLAS_POLICY"):
+        return load_policy(os.environ["ATLAS_POLICY"])
+    own = user_directory() / "policy.json"
+    return load_policy(own) if own.exists() else Policy()
+
+
+def resolve_policy(
+    policy: Policy | StrPath | None = None,
+    *,
+    trust: PathOrPem | None = None,
+    tsa_trust: PathOrPem | None = None,
+    crls: Iterable[PathOrPem] = (),
+    signer: str | Iterable[str] | None = None,
+    at: str | int | float | datetime | None = None,
+) -> Policy:
+    """The policy of one verification, complete: with roots, or UsageError.
+
+    `trust`, `tsa_trust` and `at` replace what the policy says, `crls` come on top of it. `signer` can only narrow: a
+    signer that the policy does not name is not accepted because an argument names it.
+    """
+    resolved = _start(policy)
+    if trust is not None:
+        origin = "argument" if isinstance(trust, bytes) else str(trust)
+        resolved = replace(resolved, roots=read_roots(trust), origin=origin)
+    elif not resolved.roots:
+        roots, origin = _default_roots()
+        resolved = replace(resolved, roots=roots, origin=origin)
+    if tsa_trust is not None:
+        resolved = replace(resolved, tsa_roots=read_roots(tsa_trust))
+    lists = tuple(c if isinstance(c, bytes) else read_regular(c, limit=MAX_PEM_BYTES) for c in crls)
+    return replace(
+        resolved,
+        crls=resolved.crls + lists,
+        signers=_narrowed(resolved.signers, signer),
+        at=resolved.at if at is None else parse_time(at),
+    )
+
+
+def _narrowed(pinned: tuple[str, ...], signer: str | Iterable[str] | None) -> tuple[str, ...]:
+    wanted = () if signer is None else (signer,) if isinstance(signer, str) else tuple(signer)
+    if not pinned or not wanted:
+        return wanted or pinned
+    both = tuple(name for name in wanted if name in pinned)
+    if not both:
+        raise UsageError(f"the policy does not accept {wanted[0]!r} as a signer", hint=f"it names: {', '.join(pinned)}")
+    return both
