@@ -1,10 +1,11 @@
 """CBOR: a deterministic encoder (RFC 8949, 4.2.1) that also writes what no honest encoder would.
 
-`Raw` stands for bytes that go in verbatim, `Pairs` for a map in the given order with whatever keys. Decoding is cbor2's.
+`Raw` stands for bytes that go in verbatim, `Pairs` for a map in the given order with whatever keys.
 """
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import Any
 
@@ -61,18 +62,18 @@ def _float(value: float) -> bytes:
             packed = struct.pack(form, value)
         except OverflowError:
             continue
-        if struct.unpack(form, packed)[0] == value or value != value:
+        if struct.unpack(form, packed)[0] == value or math.isnan(value):
             return bytes([first]) + packed
     return b"\xfb" + struct.pack(">d", value)
 
 
 def loads(data: bytes) -> Any:
-    """Decodes one item. Tags stay CBORTag, so that what is read is what gets written again."""
+    """Decodes one honest item; what is read is what gets written again."""
     return _Decoder(data).decode()
 
 
 class _Decoder:
-    """A small reader: cbor2 would turn tag 0 into a datetime, which does not come back as the same bytes."""
+    """A reader of its own: cbor2 turns tag 0 into a datetime, which does not come back as the same bytes."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0

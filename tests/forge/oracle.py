@@ -10,7 +10,7 @@ The recipe that gives "Trusted" for a sidecar and any bytes (0.38.1, c2pa-rs 0.9
 The container is looked for in the bytes first (a ``.pt`` is a ZIP), but with ``manifest_data`` no handler is asked, so
 every kind of file works. An empty asset never does: c2pa-rs reports assertion.dataHash.mismatch for it.
 
-Trusted needs ``trust.trust_config`` (the EKUs) and ``trust.trust_anchors`` (signers' and time stampers' roots in one PEM).
+Trusted needs ``trust.trust_config`` (the EKUs) and ``trust.trust_anchors`` (roots of signers and time stampers, PEM).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any
 import c2pa
 
 _EKUS = ("1.3.6.1.4.1.62558.2.1", "1.3.6.1.5.5.7.3.4", "1.3.6.1.5.5.7.3.36", "1.3.6.1.5.5.7.3.8", "1.3.6.1.5.5.7.3.9")
+_ALGS = {"EdDSA": "ed25519"}
 FORMAT = "application/octet-stream"
 TRAINED = "http://c2pa.org/digitalsourcetype/trainedAlgorithmicData"
 
@@ -114,7 +115,9 @@ def make(
     assertions: Sequence[dict[str, Any]] = (),
 ) -> bytes:
     """A sidecar written and signed by c2pa-rs itself (its Builder with no_embed)."""
-    info = c2pa.C2paSignerInfo(alg=alg.lower(), sign_cert=chain_pem, private_key=key_pem, ta_url=None)
+    info = c2pa.C2paSignerInfo(
+        alg=_ALGS.get(alg, alg.lower()), sign_cert=chain_pem.encode(), private_key=key_pem.encode(), ta_url=None
+    )
     created = {"action": "c2pa.created", "digitalSourceType": TRAINED}
     definition = {
         "claim_generator_info": [{"name": "foreign generator", "version": "1"}],
@@ -131,9 +134,7 @@ def make(
 
 
 def _ingredient(parent: Parent, n: int, roots: str) -> dict[str, Any]:
-    with c2pa.Reader(
-        FORMAT, io.BytesIO(parent.asset), manifest_data=parent.store, context=_context(roots)
-    ) as reader:
+    with c2pa.Reader(FORMAT, io.BytesIO(parent.asset), manifest_data=parent.store, context=_context(roots)) as reader:
         return {
             "title": parent.title,
             "relationship": parent.relationship,
