@@ -19,7 +19,7 @@
  *     ATLAS_TRY(atlas_cbor_finish(&c));                       nothing left over, nothing still open
  *
  * The first error is sticky: every later call returns it and writes nothing. Nothing is copied; spans point into the
- * document. Nothing is allocated, except four bytes per key while a map of more than 64 keys that are not in
+ * document. Nothing is allocated, except eight bytes per key while a map of more than 64 keys that are not in
  * deterministic order is searched for duplicates.
  */
 #ifndef ATLAS_PORT_CBOR_H
@@ -134,8 +134,10 @@ struct atlas_cbor_field {
     size_t offset; /* offsetof the member */
 };
 
-#define ATLAS_CBOR_REQUIRED(type, name, want, member) {name, ATLAS_CBOR_WANT_##want, true, offsetof(struct type, member)}
-#define ATLAS_CBOR_OPTIONAL(type, name, want, member) {name, ATLAS_CBOR_WANT_##want, false, offsetof(struct type, member)}
+#define ATLAS_CBOR_REQUIRED(type, name, want, member) \
+    {name, ATLAS_CBOR_WANT_##want, true, offsetof(struct type, member)}
+#define ATLAS_CBOR_OPTIONAL(type, name, want, member) \
+    {name, ATLAS_CBOR_WANT_##want, false, offsetof(struct type, member)}
 
 /* Take one map with text keys: the table is its schema. Fields that are found are stored into `view`, which the
  * caller has zeroed; unknown keys are skipped; a missing required field or a wrong type is c->misfit. At most 64
@@ -159,11 +161,11 @@ void atlas_cbor_write_date(struct atlas_buf *b, struct atlas_span text); /* tag 
 /* A map under construction: entries in any order, written sorted by encoded key (RFC 8949 4.2.1), duplicates refused.
  * Owner: release it. */
 struct atlas_cbor_map {
-    struct atlas_buf bytes;   /* key item, value item, key item, ... */
-    struct atlas_buf offsets; /* uint32_t: where each entry starts in bytes */
+    struct atlas_buf bytes; /* key item, value item, key item, ... */
+    size_t entries;
 };
 
-#define ATLAS_CBOR_MAP_INIT ((struct atlas_cbor_map){ATLAS_BUF_INIT, ATLAS_BUF_INIT})
+#define ATLAS_CBOR_MAP_INIT ((struct atlas_cbor_map){{NULL, 0, 0, false}, 0})
 
 void atlas_cbor_map_release(struct atlas_cbor_map *m);
 
