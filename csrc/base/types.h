@@ -40,6 +40,7 @@ enum atlas_err {
     ATLAS_E_JSON = -306,
     ATLAS_E_X509 = -307,
     ATLAS_E_KEY = -308, /* a key file that cannot be read, or a wrong password */
+    ATLAS_E_INDEX = -309, /* the index of a directory */
     /* 4xx: well formed, checked and false */
     ATLAS_E_DIGEST = -400,
     ATLAS_E_SIGNATURE = -401,
@@ -87,5 +88,12 @@ struct atlas_digest {
 #define ATLAS_MAX_EDGES (1u << 20)        /* ingredients in one verification */
 #define ATLAS_MAX_TOTAL_BYTES (512u << 20) /* manifest bytes in one verification */
 #define ATLAS_MAX_REDACTIONS 1024          /* in one verification */
+#define ATLAS_MAX_FILES 10000000           /* entries below one directory */
+#define ATLAS_MAX_IGNORE 1024              /* entries of an ignore list */
+#define ATLAS_MAX_PATH_BYTES 4095          /* of a path below a directory */
+#define ATLAS_MAX_PATH_DEPTH 128           /* components of such a path */
+#define ATLAS_MAX_LINK_HOPS 40             /* links in the way of one link; the kernel's own limit */
+#define ATLAS_MAX_LINK_NESTING 8           /* linked directories one below the other */
+#define ATLAS_MAX_LINKED_DIRECTORIES 65536 /* visited through links */
 
 #endif

@@ -1,0 +1,43 @@
+/*
+ * pool.h - threads that live for one call. All of <pthread.h> and the clock are here.
+ *
+ * No thread survives the call that started it, so a fork between calls finds nothing to break. A thread that cannot be
+ * started is done without: the caller always works too. Workers block signals from outside; handlers run where they did before.
+ */
+#ifndef ATLAS_PORT_POOL_H
+#define ATLAS_PORT_POOL_H
+
+#include "base/error.h"
+
+#define ATLAS_MAX_THREADS 64
+
+/* How many threads to use: `wanted`, or one per CPU that this process may run on for 0; never above the maximum. */
+unsigned atlas_pool_threads(unsigned wanted);
+
+/* Run body(context, worker) once on the caller, as worker 0, and on up to threads - 1 more; returns when all are done. */
+void atlas_pool_run(unsigned threads, void (*body)(void *context, unsigned worker), void *context);
+
+/* Call item(context, worker, i, error) for every i below n, in any order, on up to `threads` threads. After the first
+ * failure no further item is started; the error returned is the one of the lowest failing i, so it does not depend on
+ * the number of threads. */
+typedef int (*atlas_pool_item)(void *context, unsigned worker, uint64_t i, struct atlas_error *error);
+int atlas_pool_for(unsigned threads, uint64_t n, atlas_pool_item item, void *context,
+                   struct atlas_error *error) ATLAS_MUST_CHECK;
+
+/* A mutex and its condition. */
+struct atlas_monitor;
+
+int atlas_monitor_new(struct atlas_monitor **ret_monitor, struct atlas_error *error) ATLAS_MUST_CHECK;
+void atlas_monitor_free(struct atlas_monitor *m);
+void atlas_monitor_enter(struct atlas_monitor *m);
+void atlas_monitor_leave(struct atlas_monitor *m);
+void atlas_monitor_wait(struct atlas_monitor *m);   /* inside: sleep until somebody wakes */
+void atlas_monitor_wake(struct atlas_monitor *m);   /* inside: wake all */
+
+/* Milliseconds of a clock that never goes back. */
+uint64_t atlas_pool_clock(void);
+
+/* Which process this is: tells a forked child from its parent. */
+int64_t atlas_pool_process(void);
+
+#endif
