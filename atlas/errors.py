@@ -88,6 +88,10 @@ class InternalError(AtlasError):
     """A bug in Atlas, or a failure inside the crypto library."""
 
 
+class AtlasWarning(UserWarning):
+    """Atlas could not record something; the script goes on and the record has a gap."""
+
+
 _BY_CODE: dict[int, type[AtlasError]] = {
     -202: NotFound,
     -204: FileChanged,
