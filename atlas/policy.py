@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ MAX_POLICY_BYTES = 1 << 20
 MAX_PEM_BYTES = 16 << 20
 
 PathOrPem = StrPath | bytes
+Roots = PathOrPem | Sequence[PathOrPem]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +66,12 @@ def _pem(data: bytes, where: str) -> bytes:
     return data if data.endswith(b"\n") else data + b"\n"
 
 
-def read_roots(source: PathOrPem) -> bytes:
-    """PEM certificates: the bytes themselves, a file, or every *.pem file of a directory."""
+def read_roots(source: Roots) -> bytes:
+    """PEM certificates: the bytes themselves, a file, every *.pem file of a directory, or several of these."""
     if isinstance(source, bytes):
         return _pem(source, "trust")
+    if not isinstance(source, (str, os.PathLike)):
+        return b"".join(read_roots(one) for one in source)
     path = Path(source).expanduser()
     files = sorted(path.glob("*.pem")) if path.is_dir() else [path]
     if not files:
@@ -163,7 +166,7 @@ def load_policy(path: StrPath) -> Policy:
     """A policy file: one JSON object, every key known, no key twice. Files that it names are relative to it."""
     data = read_regular(path, limit=MAX_POLICY_BYTES)
     try:
-        document = json.loads(data, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        document = json.loads(data.decode(), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"not a policy: {error}", where=str(path), hint="expected one JSON object") from None
     if not isinstance(document, dict):
@@ -194,8 +197,8 @@ def _start(policy: Policy | StrPath | None) -> Policy:
 def resolve_policy(
     policy: Policy | StrPath | None = None,
     *,
-    trust: PathOrPem | None = None,
-    tsa_trust: PathOrPem | None = None,
+    trust: Roots | None = None,
+    tsa_trust: Roots | None = None,
     crls: Iterable[PathOrPem] = (),
     signer: str | Iterable[str] | None = None,
     at: str | int | float | datetime | None = None,
@@ -207,8 +210,7 @@ def resolve_policy(
     """
     resolved = _start(policy)
     if trust is not None:
-        origin = "argument" if isinstance(trust, bytes) else str(trust)
-        resolved = replace(resolved, roots=read_roots(trust), origin=origin)
+        resolved = replace(resolved, roots=read_roots(trust), origin=_origin(trust))
     elif not resolved.roots:
         roots, origin = _default_roots()
         resolved = replace(resolved, roots=roots, origin=origin)
@@ -221,6 +223,11 @@ def resolve_policy(
         signers=_narrowed(resolved.signers, signer),
         at=resolved.at if at is None else parse_time(at),
     )
+
+
+def _origin(trust: Roots) -> str:
+    several = (trust,) if isinstance(trust, (str, bytes, os.PathLike)) else trust
+    return ", ".join("argument" if isinstance(one, bytes) else str(one) for one in several)
 
 
 def _narrowed(pinned: tuple[str, ...], signer: str | Iterable[str] | None) -> tuple[str, ...]:

@@ -1,0 +1,78 @@
+"""The command line. One module per verb; nothing slow is imported before a verb runs.
+
+Exit codes: 0 done (for verify: VALID), 1 INVALID, 2 usage, 3 UNTRUSTED, 4 something is missing, 5 MALFORMED or LIMIT,
+6 could not be done or checked, 130 interrupted, 141 nobody read the output. An error in Atlas itself is a 6, never a
+0 or a 1: those two are verdicts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from atlas.cli import bundle, completion, digest, doctor, find, inspect, keygen, lineage, sign, verify
+from atlas.cli.console import INTERRUPTED, PIPE_CLOSED, USAGE, Console, exit_code_of
+from atlas.version import __version__
+
+VERBS = (keygen, sign, verify, inspect, lineage, find, bundle, digest, doctor, completion)
+
+_EPILOG = """\
+start here:
+  atlas keygen --name "Alice" keys/               a development key and its root
+  atlas sign model.pt --key keys/key.pem          writes model.pt.c2pa beside it
+  atlas verify model.pt --trust keys/root.pem     checks the model and the chain behind it
+
+`atlas VERB --help` explains a verb. Exit codes of verify: 0 VALID, 1 INVALID, 2 usage, 3 UNTRUSTED, 4 INCOMPLETE,
+5 MALFORMED or LIMIT, 6 could not check.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="atlas",
+        description="Verifiable provenance for models and data: who made this file, from what, and is it unchanged?",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"atlas {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+    for module in VERBS:
+        name = module.__name__.rpartition(".")[2]
+        verb = verbs.add_parser(
+            name,
+            help=module.HELP,
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        module.add_arguments(verb)
+        verb.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.verb is None:
+        parser.print_help(sys.stderr)
+        return USAGE
+    console = Console(json=getattr(args, "json", False), verb=args.verb)
+    try:
+        code: int = args.run(args, console)
+        console.flush()
+        return code
+    except KeyboardInterrupt:
+        console.note("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at its end
+        return PIPE_CLOSED
+    except Exception as error:
+        if os.environ.get("ATLAS_DEBUG"):
+            traceback.print_exc()
+        console.fail(error)
+        return exit_code_of(error)

@@ -1,0 +1,142 @@
+"""Is everything in place? Versions, key, trust, store, and a save and load in a temporary directory with the hooks on.
+
+Changes nothing outside that directory. Exit code 6 when something does not work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from atlas.cli.console import FAILED
+from atlas.cli.options import add_json
+from atlas.errors import AtlasError
+from atlas.escape import escape
+from atlas.version import __version__
+
+if TYPE_CHECKING:
+    from atlas.cli.console import Console
+
+HELP = "check the installation, the key, the store and the hooks"
+_COLOURS = {"ok": "green", "missing": "yellow", "broken": "red"}
+_PACKAGES = ("torch", "safetensors", "numpy", "pytest")
+
+State = Literal["ok", "missing", "broken"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`missing` is something one may do without; `broken` is not."""
+
+    what: str
+    state: State
+    text: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--no-hooks", action="store_true", help="do not import torch and try the hooks")
+    add_json(parser)
+
+
+def _versions() -> Iterator[Finding]:
+    python = f"atlas {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    yield Finding("versions", "ok", python)
+    found = []
+    for package in _PACKAGES:
+        try:
+            found.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            continue
+    yield Finding("packages", "ok" if found else "missing", ", ".join(found) or "none of torch, safetensors, pytest")
+
+
+def _core() -> Iterator[Finding]:
+    from atlas.measure import measure
+
+    size = measure(sys.executable).size
+    yield Finding("core", "ok", f"measured {size} bytes of {Path(sys.executable).name}")
+
+
+def _key() -> Iterator[Finding]:
+    key = os.environ.get("ATLAS_KEY", "")
+    if not key:
+        yield Finding("key", "missing", "ATLAS_KEY is not set; give key= or --key, or make one with `atlas keygen`")
+    elif not Path(key).is_file():
+        yield Finding("key", "broken", f"ATLAS_KEY names {key}, which is no file")
+    else:
+        chain = Path(key).with_name("chain.pem")
+        text = f"{key}, with {chain.name}" if chain.is_file() else f"{key}, but no {chain.name} beside it"
+        yield Finding("key", "ok" if chain.is_file() else "broken", text)
+
+
+def _trust() -> Iterator[Finding]:
+    from atlas.errors import UsageError
+    from atlas.policy import resolve_policy
+
+    try:
+        policy = resolve_policy()
+    except UsageError as error:
+        state: State = "missing" if error.text.startswith("no trust roots") else "broken"
+        yield Finding("trust", state, f"{error.text}; {error.hint}")
+        return
+    yield Finding("trust", "ok", f"{policy.roots.count(b'BEGIN CERTIFICATE')} roots from {policy.origin}")
+
+
+def _store() -> Iterator[Finding]:
+    from atlas.store import Store
+
+    health = Store().health()
+    index = "the index cannot be used" if health.indexed is None else f"{health.indexed} of them indexed"
+    text = f"{health.directory}: {health.objects} objects, {index}"
+    if health.pending:
+        text += f", {health.pending} waiting to be indexed"
+    if not health.writable:
+        yield Finding("store", "broken", f"{text}; it cannot be written, set ATLAS_STORE to a directory that can")
+    else:
+        yield Finding("store", "ok", text)
+
+
+def _hooks() -> Iterator[Finding]:
+    try:
+        metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        yield Finding("hooks", "missing", "torch is not installed; atlas sign, verify and the rest work without it")
+        return
+    from atlas.cli.roundtrip import round_trip
+
+    for what, text in round_trip():
+        yield Finding(what, "broken" if text else "ok", text or "recorded")
+
+
+def _findings(checks: list[tuple[str, Callable[[], Iterator[Finding]]]]) -> Iterator[Finding]:
+    """One check that breaks must not hide the others."""
+    for what, check in checks:
+        try:
+            yield from check()
+        except (AtlasError, OSError, ImportError) as error:
+            yield Finding(what, "broken", str(error))
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    checks = [("versions", _versions), ("core", _core), ("key", _key), ("trust", _trust), ("store", _store)]
+    if not args.no_hooks:
+        checks.append(("hooks", _hooks))
+    findings = []
+    for finding in _findings(checks):
+        findings.append(finding)
+        if not args.json:
+            state = console.paint(f"{finding.state:<7}", _COLOURS[finding.state])
+            console.result(f"{state}  {escape(finding.what):<22} {escape(finding.text)}")
+    broken = [finding.what for finding in findings if finding.state == "broken"]
+    if args.json:
+        console.document({"findings": [asdict(finding) for finding in findings], "broken": broken})
+    elif broken:
+        console.note(f"not working: {', '.join(broken)}")
+    return FAILED if broken else 0

@@ -1,0 +1,90 @@
+"""A private copy of verified bytes: what is handed out is what was hashed, whatever happens to the original.
+
+The copy is made first and then measured itself, in a directory that only this user can write to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+from atlas.errors import MalformedError, SystemFailure, UsageError, VerificationError
+from atlas.measure import measure
+from atlas.sidecar import StrPath, index_path, read_regular
+
+if TYPE_CHECKING:
+    from atlas.model import Measurement, Node, Verdict
+
+MAX_INDEX_BYTES = 512 << 20
+
+
+def copy_verified(verdict: Verdict, directory: StrPath) -> Path:
+    """Copy the artifact of a VALID verdict into `directory`; returns the copy.
+
+    Raises VerificationError when the bytes copied are not the bytes that were verified: the original has changed.
+    """
+    verdict.raise_for_status()
+    source, node = Path(verdict.path), verdict.nodes[0]
+    if node.flat is None:
+        raise UsageError("the verdict speaks of no digest", where=verdict.path)
+    target = Path(directory) / (source.name or Path(os.path.realpath(source)).name)
+    if node.kind == "directory":
+        _copy_directory(source, target, node)
+    else:
+        _copy_file(source, target)
+    measured = _measure_like(target, node)
+    if measured.flat != node.flat or (node.tree is not None and measured.tree != node.tree):
+        raise VerificationError("changed after it was verified", where=verdict.path, hint="verify it again")
+    return target
+
+
+def _measure_like(path: Path, node: Node) -> Measurement:
+    alg = node.tree.alg if node.tree is not None else "sha256"
+    return measure(path, alg=alg, ignore=())
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    with os.fdopen(fd, "rb") as reader:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise SystemFailure("is not a regular file", where=str(source))
+        with target.open("xb") as writer:
+            shutil.copyfileobj(reader, writer, 4 << 20)
+
+
+def _copy_directory(source: Path, target: Path, node: Node) -> None:
+    """Only what the signed index lists: an ignored file, such as a cached bytecode file, was never verified."""
+    target.mkdir()
+    for parts in _listed(_signed_index(source, node)):
+        place = target.joinpath(*parts)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _copy_file(source.joinpath(*parts), place)
+
+
+def _signed_index(source: Path, node: Node) -> bytes:
+    assert node.flat is not None
+    place = index_path(source)
+    if place.exists():
+        index = read_regular(place, limit=MAX_INDEX_BYTES)
+        if hashlib.new(node.flat.alg, index).digest() == node.flat.value:
+            return index
+    index = measure(source).index or b""
+    if hashlib.new(node.flat.alg, index).digest() != node.flat.value:
+        raise VerificationError("changed after it was verified", where=str(source), hint="verify it again")
+    return index
+
+
+def _listed(index: bytes) -> Iterator[tuple[str, ...]]:
+    """The paths of an index (docs/manifest.md, "Digests"), checked although the index is signed."""
+    for line in index.splitlines()[1:]:
+        path = os.fsdecode(unquote_to_bytes(line.rsplit(b" ", 1)[-1]))
+        parts = tuple(path.split("/"))
+        if any(part in ("", ".", "..") or "\0" in part for part in parts):
+            raise MalformedError(f"the index lists {path!r}", where="index")
+        yield parts
