@@ -8,8 +8,6 @@
 
 #include "format/c2pa.h"
 
-#define ATLAS_NAMESPACE "org.atlasml"
-
 #define ATLAS_LABEL_MEASUREMENT ATLAS_LIT(ATLAS_NAMESPACE ".measurement")
 #define ATLAS_LABEL_INPUTS ATLAS_LIT(ATLAS_NAMESPACE ".inputs")
 #define ATLAS_LABEL_RUN ATLAS_LIT(ATLAS_NAMESPACE ".run")

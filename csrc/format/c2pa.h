@@ -83,6 +83,9 @@ bool atlas_c2pa_urn_check(struct atlas_span label);
 
 /* ------------------------------------------------------------------------------------------------- assertions */
 
+/* The namespace of Atlas' own assertions (docs/manifest.md). */
+#define ATLAS_NAMESPACE "org.atlasml"
+
 /* What an assertion's label stands for. Every label under c2pa.hash that is not named here is a hard binding that is
  * not supported: a binding this library cannot check must never pass for no binding. */
 enum atlas_c2pa_kind {
@@ -155,6 +158,11 @@ ATLAS_MUST_CHECK int atlas_c2pa_assertions_index(const struct atlas_c2pa_manifes
  * byte. At most ATLAS_MAX_NODES. */
 ATLAS_MUST_CHECK int atlas_c2pa_manifests_index(const struct atlas_c2pa_store *store,
                                                 struct atlas_jumbf_index *ret_index, struct atlas_error *error);
+
+/* Begin to read an assertion's content, for the readers of assertion.h and atlasml.h: refuses what is not CBOR, checks the
+ * document; a misfit is ATLAS_E_C2PA from here on. */
+ATLAS_MUST_CHECK int atlas_c2pa_assertion_cbor(const struct atlas_c2pa_assertion *assertion, const char *where,
+                                               struct atlas_cbor *ret_c, struct atlas_error *error);
 
 /* -------------------------------------------------------------------------------------------- JUMBF references */
 

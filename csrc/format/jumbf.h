@@ -104,7 +104,8 @@ bool atlas_jumbf_label_check(struct atlas_span label);
 /* ---------------------------------------------------------------------------------------------- writing */
 
 /* Begin a superbox: header, description with label and, unless salt.p is NULL, salt (16 or 32 bytes). Returns the mark
- * for atlas_jumbf_close, which fills in the length once the content was appended. Superboxes nest. */
+ * for atlas_jumbf_close, which fills in the length once the content was appended and refuses (ATLAS_E_ARG) a label or salt
+ * that no reader would accept. Superboxes nest. */
 size_t atlas_jumbf_open(struct atlas_buf *b, uint32_t kind, struct atlas_span label, struct atlas_span salt);
 ATLAS_MUST_CHECK int atlas_jumbf_close(struct atlas_buf *b, size_t mark, struct atlas_error *error);
 

@@ -134,6 +134,8 @@ struct atlas_cbor_field {
     size_t offset; /* offsetof the member */
 };
 
+#define ATLAS_COUNT(table) (sizeof(table) / sizeof((table)[0]))
+
 #define ATLAS_CBOR_REQUIRED(type, name, want, member) \
     {name, ATLAS_CBOR_WANT_##want, true, offsetof(struct type, member)}
 #define ATLAS_CBOR_OPTIONAL(type, name, want, member) \
