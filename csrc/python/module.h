@@ -33,4 +33,7 @@ PyObject *atlas_py_text(struct atlas_span s);              /* new reference; UTF
 PyObject *atlas_py_digest(const struct atlas_digest *d);   /* new reference: ("sha256", bytes) or None when absent */
 int atlas_py_digest_arg(PyObject *value, struct atlas_digest *ret_digest); /* None or (name, bytes); -1: exception set */
 
+/* cbor.c: one document of the profile as plain Python data; NULL with an exception set. */
+PyObject *atlas_py_cbor_decode(PyObject *module, struct atlas_span document, const char *where);
+
 #endif

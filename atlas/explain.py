@@ -1,0 +1,93 @@
+"""A verdict in words: the answer, why, and what to do. Names come from manifests, so every one is escaped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atlas.escape import escape
+
+if TYPE_CHECKING:
+    from atlas.model import Check, Node, Verdict
+
+_MEANING = {
+    "VALID": "every required check passed",
+    "INVALID": "proof of tampering, or of a false statement",
+    "UNTRUSTED": "well formed, but a signer, a time or the policy does not accept it",
+    "INCOMPLETE": "something required is missing",
+    "MALFORMED": "not a manifest of the profile",
+    "LIMIT": "beyond a limit of the verifier",
+    "ERROR": "could not be checked",
+}
+
+_REMEDY = {
+    "INVALID": "Do not use this artifact. Fetch it again from its source and verify it before loading.",
+    "UNTRUSTED": "Find out who signed it. If you trust that signer, name their root with --trust or policy.",
+    "INCOMPLETE": "Get the missing piece from whoever gave you the artifact, or gather it with atlas bundle.",
+    "MALFORMED": "Ask the producer for a manifest of the profile (docs/manifest.md); do not use this one.",
+    "LIMIT": "A manifest this large or deep is refused on purpose; ask the producer to cut the chain.",
+    "ERROR": "Nothing is known about the artifact. Repair the cause and verify again.",
+}
+
+_REMEDY_BY_CODE = {
+    "claim.missing": "Ask the producer for the .c2pa sidecar, or name the manifest with --manifest.",
+    "claimSignature.outsideValidity": "The certificate was not valid at the time checked. Only a trusted timestamp "
+    "(--tsa when signing, --tsa-trust when verifying) outlives a certificate.",
+    "signingCredential.untrusted": "No given root leads to this signer. If you trust it, pass its root with --trust.",
+    "org.atlasml.signer.refused": "The signer is not among those given with --signer. Check who signed, or add them.",
+    "org.atlasml.unknown.refused": "The policy wants a manifest for every input: sign the input, or relax the policy.",
+}
+
+
+def first_line(verdict: Verdict) -> str:
+    """``VALID  out/model.pt  (2 of 5 artifacts present, 1 input of unknown provenance)``"""
+    facts = []
+    if verdict.nodes:
+        facts.append(f"{verdict.measured} of {len(verdict.nodes)} artifacts present")
+    if verdict.unknown:
+        facts.append(f"{verdict.unknown} input{'s' if verdict.unknown > 1 else ''} of unknown provenance")
+    if verdict.gaps:
+        facts.append(f"{verdict.gaps} gap{'s' if verdict.gaps > 1 else ''} recorded")
+    if verdict.tree_only:
+        facts.append("tree only: hard binding not checked")
+    return f"{verdict.answer}  {escape(verdict.path)}" + (f"  ({', '.join(facts)})" if facts else "")
+
+
+def remedy(verdict: Verdict) -> str:
+    """What to do, for anything but VALID."""
+    for check in verdict.failures:
+        if check.answer == verdict.answer and check.code in _REMEDY_BY_CODE:
+            return _REMEDY_BY_CODE[check.code]
+    return _REMEDY.get(verdict.answer, "")
+
+
+def node_line(node: Node) -> str:
+    signer = escape(node.signer.name) if node.signer else "unsigned"
+    bytes_ = {"measured": "bytes match", "different": "BYTES DIFFER"}.get(
+        node.bytes, "manifest verified, bytes not measured" if node.answer == "VALID" else "bytes not measured"
+    )
+    return f"{escape(node.name or node.urn)}  signed by {signer}  {bytes_}"
+
+
+def why_line(check: Check, verdict: Verdict) -> str:
+    node = verdict.nodes[check.node] if check.node < len(verdict.nodes) else None
+    name = escape(node.name or node.urn) if node else escape(verdict.path)
+    return f"{name}: {escape(check.text)} [{check.code}]"
+
+
+def explain(verdict: Verdict, *, limit: int = 10) -> str:
+    lines = [first_line(verdict), f"  {_MEANING.get(verdict.answer, 'nothing was checked')}"]
+    failures = sorted(verdict.failures, key=lambda c: c.answer != verdict.answer)
+    if failures:
+        lines += ["", "why:"]
+        lines += [f"  - {why_line(check, verdict)}" for check in failures[:limit]]
+        if len(failures) > limit:
+            lines.append(f"  - and {len(failures) - limit} more (--json lists all)")
+    if verdict.nodes:
+        lines += ["", "chain:"]
+        lines += [f"  {'x' if node.answer != 'VALID' else '+'} {node_line(node)}" for node in verdict.nodes]
+    if not verdict:
+        lines += ["", "what to do:", f"  {remedy(verdict)}"]
+    return "\n".join(lines)
+
+
+__all__ = ["explain", "first_line", "node_line", "remedy", "why_line"]

@@ -1,0 +1,223 @@
+"""Verify: artifact + manifests + trust -> verdict.
+
+All trust decisions are made in C (csrc/stage/verify.h), which does no I/O: it asks for manifests by hash and for
+measurements of artifacts. This module looks for them, measures, and hands them in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from atlas import _core
+from atlas.errors import AtlasError, NotFound, SystemFailure, UsageError
+from atlas.locate import Locator
+from atlas.measure import measure
+from atlas.model import Check, Digest, Edge, Identity, Measurement, Node, Verdict
+from atlas.policy import Policy, resolve_policy
+from atlas.store import Store, find_manifest, index_path
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable
+
+    PathLike = str | os.PathLike[str]
+
+_LISTED = 5  # differences of a directory that are named in a verdict
+
+
+def verify(
+    path: PathLike,
+    *,
+    trust: PathLike | bytes | None = None,
+    policy: Policy | PathLike | None = None,
+    signer: str | Iterable[str] | None = None,
+    manifest: PathLike | bytes | None = None,
+    root: PathLike | None = None,
+    bundle: PathLike | None = None,
+    store: Store | PathLike | None = None,
+    tree: bool = False,
+    at: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Verdict:
+    """Verify an artifact and the whole chain behind it. Never touches the network, never uses a digest cache.
+
+    `trust` names PEM roots (or is their bytes); without it `ATLAS_TRUST` and the user's own configuration are asked.
+    `signer` pins every signer of the chain to these names or SPKI digests. Ancestors' artifacts are looked for beside the
+    artifact and under `root`; their manifests in the sidecars, in `bundle` and in `store`. `tree` checks the tree digest
+    alone. `at` is the time to check for, in Unix seconds.
+
+    Returns a verdict for everything that was looked at; raises UsageError for contradictory arguments and NotFound when
+    `path` does not exist.
+    """
+    path = Path(path)
+    if not path.exists() and not path.is_symlink():
+        raise NotFound("no such file or directory", where=str(path), hint="check the path of the artifact")
+    rules = resolve_policy(policy, trust=trust, signer=signer, at=at)
+    shelf = store if isinstance(store, Store) else Store(store)
+    if isinstance(manifest, bytes):
+        data, origin = manifest, "argument"
+    else:
+        found = find_manifest(path, manifest=manifest, store=shelf)
+        if found is None:
+            return _without_manifest(path, shelf)
+        data, origin = found
+    locator = Locator(path, root=root, bundle=bundle, store=shelf)
+    run = _Run(rules, tree, locator, progress)
+    return run.verify(path, data, str(origin))
+
+
+def examine(manifest: bytes, measurement: Measurement) -> Verdict:
+    """What a manifest proves about bytes that were measured already, without any trust: at best UNTRUSTED.
+
+    Used when an input is recorded. INVALID, MALFORMED or LIMIT mean that the manifest must not vouch for the bytes.
+    """
+    core = _core.Verifier(now=int(time.time()), tree_only=measurement.flat is None)
+    core.open(manifest)
+    while (need := core.next()) is not None:
+        if need["kind"] == "artifact" and need["node"] == 0:
+            core.measured(_tuple(measurement))
+        else:
+            core.absent("not looked for")
+    return _verdict(core, "", [], tree_only=measurement.flat is None, origin="")
+
+
+def _without_manifest(path: Path, store: Store) -> Verdict:
+    text = f"no manifest: neither {path.name}.c2pa beside it nor the store {store.directory} knows this artifact"
+    check = Check("claim.missing", "failed", "INCOMPLETE", 0, str(path), text)
+    return Verdict(str(path), "INCOMPLETE", (check,), ())
+
+
+def _tuple(m: Measurement) -> tuple[Any, ...]:
+    return (m.kind, m.flat and m.flat.pair, m.tree and m.tree.pair, m.size, m.files)
+
+
+class _Run:
+    """One verification: answers the verifier's needs."""
+
+    def __init__(
+        self, policy: Policy, tree: bool, locator: Locator, progress: Callable[[int, int], object] | None
+    ) -> None:
+        self.core = _core.Verifier(
+            trust=policy.roots,
+            tsa_trust=policy.tsa_roots,
+            crls=policy.crls,
+            now=policy.at if policy.at is not None else int(time.time()),
+            tree_only=tree,
+            require_artifacts=policy.require_artifacts,
+            require_revocation=policy.require_revocation,
+            refuse_unknown=policy.refuse_unknown_inputs,
+            signers=policy.signers,
+            redactable=policy.allow_redaction,
+        )
+        self.tree = tree
+        self.locator = locator
+        self.progress = progress
+        self.paths: dict[int, str] = {}
+
+    def verify(self, path: Path, manifest: bytes, origin: str) -> Verdict:
+        self.core.open(manifest)
+        while (need := self.core.next()) is not None:
+            if need["kind"] == "manifest":
+                self._manifest(need)
+            else:
+                self._artifact(need, path)
+        paths = [self.paths.get(i, "") for i in range(max(self.paths, default=-1) + 1)]
+        return _verdict(self.core, str(path), paths, tree_only=self.tree, origin=origin)
+
+    def _manifest(self, need: dict[str, Any]) -> None:
+        try:
+            data = self.locator.manifest(Digest(*need["digest"]), need["name"])
+        except OSError as error:
+            self.core.unreadable(str(error))
+            return
+        if data is None:
+            self.core.absent(
+                f"the manifest of {need['name']!r} is in none of: its sidecar, the store, a bundle "
+                "(atlas bundle gathers what a chain refers to)"
+            )
+        else:
+            self.core.manifest(data)
+
+    def _artifact(self, need: dict[str, Any], path: Path) -> None:
+        node = need["node"]
+        found: Path | None
+        if node == 0:
+            found, why = path, ""
+            self.locator.anchor(need["name"])
+        else:
+            found, why = self.locator.artifact(need["name"], need["urn"])
+        if found is None:
+            self.core.absent(why)
+            return
+        self.paths[node] = str(found)
+        try:
+            m = measure(
+                found,
+                alg=need["alg"],
+                flat=need["flat"],
+                tree=need["tree"],
+                ignore=need["ignore"],
+                progress=self.progress,
+            )
+        except SystemFailure as error:
+            if error.code == "ATLAS_E_REFUSED":
+                self.core.refused(str(error))
+            else:
+                self.core.unreadable(str(error))
+            return
+        self.core.measured(_tuple(m), _differences(found, need, m))
+
+
+def _differences(path: Path, need: dict[str, Any], m: Measurement) -> str:
+    """What changed in a directory, by comparing with the index beside it, provided that index is the signed one."""
+    if m.index is None or m.flat is None or need["expected"] in (None, m.flat.pair):
+        return ""
+    alg, value = need["expected"]
+    try:
+        signed = index_path(path).read_bytes()
+        if hashlib.new(alg, signed).digest() != value:
+            return "the index beside it is not the signed one either"
+        changes = _core.index_compare(signed, m.index)
+    except (OSError, AtlasError):
+        return ""
+    parts = []
+    for what in ("changed", "removed", "added"):
+        names = changes[what]
+        if names:
+            more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+            parts.append(f"{what}: {', '.join(names[:_LISTED])}{more}")
+    return "; ".join(parts)
+
+
+def _verdict(core: _core.Verifier, path: str, paths: list[str], *, tree_only: bool, origin: str) -> Verdict:
+    answer, checks, nodes = core.finish()
+    return Verdict(
+        path=path,
+        answer=answer,
+        checks=tuple(Check(*c) for c in checks),
+        nodes=tuple(_node(n, paths[i] if i < len(paths) else "") for i, n in enumerate(nodes)),
+        tree_only=tree_only,
+        manifest_from=origin,
+    )
+
+
+def _node(n: dict[str, Any], path: str) -> Node:
+    return Node(
+        **{k: n[k] for k in ("urn", "name", "kind", "size", "signed_at", "time_source", "bytes", "answer", "gaps", "box")},
+        flat=Digest.of(n["flat"]),
+        tree=Digest.of(n["tree"]),
+        signer=Identity(**n["signer"]) if n["signer"] else None,
+        path=path,
+        inputs=tuple(_edge(e) for e in n["inputs"]),
+    )
+
+
+def _edge(e: dict[str, Any]) -> Edge:
+    return Edge(**e | {"flat": Digest.of(e["flat"]), "tree": Digest.of(e["tree"])})
+
+
+__all__ = ["examine", "verify"]

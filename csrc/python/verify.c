@@ -1,0 +1,543 @@
+/* verify.c - glue of stage/verify.h: the heap type Verifier. */
+#include "python/module.h"
+#include "port/cbor.h"
+#include "stage/verify.h"
+
+struct verifier {
+    PyObject ob_base;
+    struct atlas_verifier *v;
+    struct atlas_trust *trust;
+    bool busy; /* a call is running without the GIL */
+};
+
+/* One call of the core without the GIL; a second thread is refused rather than made to wait. */
+#define RUN(self, rc, call)                                                       \
+    do {                                                                          \
+        (self)->busy = true;                                                      \
+        Py_BEGIN_ALLOW_THREADS                                                    \
+        (rc) = (call);                                                            \
+        Py_END_ALLOW_THREADS                                                      \
+        (self)->busy = false;                                                     \
+    } while (0)
+
+static bool ready(struct verifier *self)
+{
+    struct atlas_error error = {.code = ATLAS_E_BUSY, .offset = (size_t)-1, .where = "Verifier", .text = "in use by another thread"};
+    if (self->busy) {
+        atlas_py_raise((PyObject *)self, &error);
+        return false;
+    }
+    return true;
+}
+
+/* ---------------------------------------------------------------------------------------------------- creation */
+
+static int add_pem(struct verifier *self, const Py_buffer *pem,
+                   int (*add)(struct atlas_trust *, struct atlas_span, struct atlas_error *))
+{
+    struct atlas_error error = ATLAS_ERROR_INIT;
+    if (pem->len == 0) {
+        return 0;
+    }
+    if (add(self->trust, atlas_py_span(pem), &error) < 0) {
+        atlas_py_raise((PyObject *)self, &error);
+        return -1;
+    }
+    return 0;
+}
+
+static int add_crls(struct verifier *self, PyObject *crls)
+{
+    PyObject *list = crls != NULL ? PySequence_Tuple(crls) : PyTuple_New(0);
+    int rc = list != NULL ? 0 : -1;
+    for (Py_ssize_t i = 0; rc == 0 && i < PyTuple_Size(list); i++) {
+        Py_buffer view;
+        rc = PyObject_GetBuffer(PyTuple_GetItem(list, i), &view, PyBUF_SIMPLE);
+        if (rc == 0) {
+            rc = add_pem(self, &view, atlas_trust_add_crls);
+            PyBuffer_Release(&view);
+        }
+    }
+    Py_XDECREF(list);
+    return rc;
+}
+
+/* A tuple of str as spans that borrow from it. */
+static int texts_arg(PyObject *value, PyObject **ret_tuple, struct atlas_span **ret_spans, size_t *ret_n)
+{
+    PyObject *tuple = value != NULL ? PySequence_Tuple(value) : PyTuple_New(0);
+    if (tuple == NULL) {
+        return -1;
+    }
+    *ret_tuple = tuple;
+    *ret_n = (size_t)PyTuple_Size(tuple);
+    *ret_spans = PyMem_Calloc(*ret_n + 1, sizeof **ret_spans);
+    if (*ret_spans == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (size_t i = 0; i < *ret_n; i++) {
+        Py_ssize_t n;
+        const char *p = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(tuple, (Py_ssize_t)i), &n);
+        if (p == NULL) {
+            return -1;
+        }
+        (*ret_spans)[i] = atlas_span_of(p, (size_t)n);
+    }
+    return 0;
+}
+
+PyDoc_STRVAR(verifier_doc,
+             "Verifier(*, trust=b'', tsa_trust=b'', crls=(), now, tree_only=False, require_artifacts=False,\n"
+             "         require_revocation=False, refuse_unknown=False, signers=(), redactable=())\n--\n\n"
+             "The verifier of stage/verify.h: open(store); while (need := next()) is not None: answer it; finish().\n"
+             "trust and tsa_trust are PEM, crls PEM or DER, now is in Unix seconds.");
+
+static int make(struct verifier *self, struct atlas_verify_policy *policy, PyObject *signers, PyObject *redactable)
+{
+    struct atlas_error error = ATLAS_ERROR_INIT;
+    PyObject *tuples[2] = {NULL, NULL};
+    struct atlas_span *spans[2] = {NULL, NULL};
+    int rc = -1;
+    if (texts_arg(signers, &tuples[0], &spans[0], &policy->n_signers) == 0 &&
+        texts_arg(redactable, &tuples[1], &spans[1], &policy->n_redactable) == 0) {
+        policy->signers = spans[0];
+        policy->redactable = spans[1];
+        rc = atlas_verifier_new(policy, &self->v, &error);
+        if (rc < 0) {
+            atlas_py_raise((PyObject *)self, &error);
+        }
+    }
+    for (size_t i = 0; i < 2; i++) {
+        Py_XDECREF(tuples[i]);
+        PyMem_Free(spans[i]);
+    }
+    return rc;
+}
+
+static PyObject *verifier_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"trust",  "tsa_trust", "crls", "now", "tree_only", "require_artifacts", "require_revocation",
+                            "refuse_unknown", "signers", "redactable", NULL};
+    struct atlas_verify_policy policy = {.trust = NULL};
+    struct atlas_error error = ATLAS_ERROR_INIT;
+    Py_buffer trust = {0};
+    Py_buffer tsa = {0};
+    PyObject *crls = NULL;
+    PyObject *signers = NULL;
+    PyObject *redactable = NULL;
+    long long now = 0;
+    int tree_only = 0, artifacts = 0, revocation = 0, unknown = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$y*y*OLppppOO:Verifier", names, &trust, &tsa, &crls, &now,
+                                     &tree_only, &artifacts, &revocation, &unknown, &signers, &redactable)) {
+        return NULL;
+    }
+    allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    struct verifier *self = (struct verifier *)alloc(type, 0);
+    if (self != NULL && atlas_trust_new(&self->trust, &error) < 0) {
+        atlas_py_raise((PyObject *)self, &error);
+        Py_CLEAR(self);
+    }
+    if (self != NULL) {
+        policy = (struct atlas_verify_policy){.trust = self->trust,
+                                              .now = now,
+                                              .tree_only = tree_only,
+                                              .require_artifacts = artifacts,
+                                              .require_revocation = revocation,
+                                              .refuse_unknown = unknown};
+        if (add_pem(self, &trust, atlas_trust_add_anchors) < 0 || add_pem(self, &tsa, atlas_trust_add_tsa_anchors) < 0 ||
+            add_crls(self, crls) < 0 || make(self, &policy, signers, redactable) < 0) {
+            Py_CLEAR(self);
+        }
+    }
+    PyBuffer_Release(&trust);
+    PyBuffer_Release(&tsa);
+    return (PyObject *)self;
+}
+
+static void verifier_dealloc(struct verifier *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    atlas_verifier_free(self->v);
+    atlas_trust_free(self->trust);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(self);
+    Py_DECREF(type);
+}
+
+/* ------------------------------------------------------------------------------------------------------ needs */
+
+static PyObject *done(struct verifier *self, int rc, const struct atlas_error *error)
+{
+    if (rc < 0) {
+        return atlas_py_raise((PyObject *)self, error);
+    }
+    return Py_NewRef(Py_None);
+}
+
+static PyObject *feed(struct verifier *self, PyObject *arg,
+                      int (*call)(struct atlas_verifier *, struct atlas_span, struct atlas_error *))
+{
+    struct atlas_error error = ATLAS_ERROR_INIT;
+    Py_buffer view;
+    int rc;
+    if (!ready(self) || PyObject_GetBuffer(arg, &view, PyBUF_SIMPLE) < 0) {
+        return NULL;
+    }
+    RUN(self, rc, call(self->v, atlas_py_span(&view), &error));
+    PyBuffer_Release(&view);
+    return done(self, rc, &error);
+}
+
+static PyObject *verifier_open(struct verifier *self, PyObject *arg)
+{
+    return feed(self, arg, atlas_verifier_open);
+}
+
+static PyObject *verifier_manifest(struct verifier *self, PyObject *arg)
+{
+    return feed(self, arg, atlas_verifier_manifest);
+}
+
+/* ["a", "b"] from the signed, encoded list; () when there is none. */
+static PyObject *ignore_list(struct verifier *self, struct atlas_span encoded)
+{
+    struct atlas_error error = ATLAS_ERROR_INIT;
+    struct atlas_cbor list;
+    PyObject *result = PyList_New(0);
+    if (result == NULL || encoded.p == NULL) {
+        return result;
+    }
+    int rc = atlas_cbor_open_list(&list, encoded, "ignore", &error);
+    while (rc == ATLAS_OK && atlas_cbor_more(&list)) {
+        struct atlas_span text;
+        rc = atlas_cbor_take_text(&list, &text);
+        PyObject *item = rc == ATLAS_OK ? atlas_py_text(text) : NULL;
+        if (rc == ATLAS_OK && (item == NULL || PyList_Append(result, item) < 0)) {
+            Py_XDECREF(item);
+            Py_DECREF(result);
+            return NULL;
+        }
+        Py_XDECREF(item);
+    }
+    if (rc < 0) {
+        Py_DECREF(result);
+        return atlas_py_raise((PyObject *)self, &error);
+    }
+    return result;
+}
+
+static PyObject *need_dict(struct verifier *self, const struct atlas_need *need)
+{
+    bool artifact = need->kind == ATLAS_NEED_ARTIFACT;
+    PyObject *name = atlas_py_text(need->name);
+    PyObject *urn = atlas_py_text(need->urn);
+    PyObject *digest = atlas_py_digest(&need->digest);
+    PyObject *expected = atlas_py_digest(&need->flat_expected);
+    PyObject *ignore = ignore_list(self, need->ignore);
+    PyObject *result = NULL;
+    if (name != NULL && urn != NULL && digest != NULL && expected != NULL && ignore != NULL) {
+        const char *alg = atlas_alg_name(need->alg);
+        result = Py_BuildValue("{sssksOsOsOsOsOsOsssOsOsO}", "kind", artifact ? "artifact" : "manifest", "node",
+                               (unsigned long)need->node, "name", name, "urn", urn, "digest", digest, "expected", expected,
+                               "subject", need->subject ? Py_True : Py_False, "directory",
+                               need->directory ? Py_True : Py_False, "alg", alg != NULL ? alg : "", "flat",
+                               need->flat ? Py_True : Py_False, "tree", need->tree ? Py_True : Py_False, "ignore", ignore);
+    }
+    Py_XDECREF(name);
+    Py_XDECREF(urn);
+    Py_XDECREF(digest);
+    Py_XDECREF(expected);
+    Py_XDECREF(ignore);
+    return result;
+}
+
+static PyObject *verifier_next(struct verifier *self, PyObject *Py_UNUSED(ignored))
+{
+    struct atlas_error error = ATLAS_ERROR_INIT;
+    struct atlas_need need;
+    int rc;
+    if (!ready(self)) {
+        return NULL;
+    }
+    RUN(self, rc, atlas_verifier_next(self->v, &need, &error));
+    if (rc < 0) {
+        return atlas_py_raise((PyObject *)self, &error);
+    }
+    return need.kind == ATLAS_NEED_NOTHING ? Py_NewRef(Py_None) : need_dict(self, &need);
+}
+
+/* (kind, flat, tree, size, files) */
+static int measurement_arg(PyObject *value, struct atlas_measurement *ret_measurement)
+{
+    const char *kind;
+    PyObject *flat;
+    PyObject *tree;
+    unsigned long long size;
+    unsigned long long files;
+    struct atlas_measurement m = {.kind = ATLAS_KIND_NONE};
+    if (!PyArg_ParseTuple(value, "sOOKK:measured", &kind, &flat, &tree, &size, &files) ||
+        atlas_py_digest_arg(flat, &m.flat) < 0 || atlas_py_digest_arg(tree, &m.tree) < 0) {
+        return -1;
+    }
+    if (atlas_span_equal(atlas_span_str(kind), ATLAS_LIT("file"))) {
+        m.kind = ATLAS_KIND_FILE;
+    } else if (atlas_span_equal(atlas_span_str(kind), ATLAS_LIT("directory"))) {
+        m.kind = ATLAS_KIND_DIRECTORY;
+    } else {
+        PyErr_Format(PyExc_ValueError, "kind: expected file or directory, not %s", kind);
+        return -1;
+    }
+    m.size = size;
+    m.files = files;
+    *ret_measurement = m;
+    return 0;
+}
+
+static PyObject *verifier_measured(struct verifier *self, PyObject *args)
+{
+    struct atlas_error error = ATLAS_ERROR_INIT;
+    struct atlas_measurement m;
+    PyObject *measurement;
+    const char *detail = "";
+    Py_ssize_t n = 0;
+    if (!ready(self) || !PyArg_ParseTuple(args, "O!|s#:measured", &PyTuple_Type, &measurement, &detail, &n) ||
+        measurement_arg(measurement, &m) < 0) {
+        return NULL;
+    }
+    return done(self, atlas_verifier_measured(self->v, &m, atlas_span_of(detail, (size_t)n), &error), &error);
+}
+
+static PyObject *tell(struct verifier *self, PyObject *why,
+                      int (*call)(struct atlas_verifier *, struct atlas_span, struct atlas_error *))
+{
+    struct atlas_error error = ATLAS_ERROR_INIT;
+    Py_ssize_t n;
+    const char *p = PyUnicode_AsUTF8AndSize(why, &n);
+    if (p == NULL || !ready(self)) {
+        return NULL;
+    }
+    return done(self, call(self->v, atlas_span_of(p, (size_t)n), &error), &error);
+}
+
+static PyObject *verifier_absent(struct verifier *self, PyObject *why)
+{
+    return tell(self, why, atlas_verifier_absent);
+}
+
+static PyObject *verifier_refused(struct verifier *self, PyObject *why)
+{
+    return tell(self, why, atlas_verifier_refused);
+}
+
+static PyObject *verifier_unreadable(struct verifier *self, PyObject *why)
+{
+    return tell(self, why, atlas_verifier_unreadable);
+}
+
+/* ---------------------------------------------------------------------------------------------------- verdict */
+
+static PyObject *check_tuple(const struct atlas_check *check)
+{
+    PyObject *where = atlas_py_text(check->where);
+    PyObject *text = atlas_py_text(check->text);
+    PyObject *result = NULL;
+    if (where != NULL && text != NULL) {
+        result = Py_BuildValue("sssIOO", check->code, atlas_status_name(check->status), atlas_answer_name(check->answer),
+                               (unsigned)check->node, where, text);
+    }
+    Py_XDECREF(where);
+    Py_XDECREF(text);
+    return result;
+}
+
+static PyObject *signer_dict(struct atlas_span der)
+{
+    struct atlas_certificate leaf;
+    char spki[2 * ATLAS_DIGEST_MAX + 1];
+    if (der.p == NULL || atlas_certificate_read(der, &leaf, NULL) < 0) {
+        return Py_NewRef(Py_None);
+    }
+    atlas_hex(atlas_digest_span(&leaf.spki_sha256), spki);
+    return Py_BuildValue("{sssssssssssLsL}", "name", leaf.common_name, "subject", leaf.subject, "issuer", leaf.issuer,
+                         "serial", leaf.serial, "spki", spki, "not_before", (long long)leaf.not_before, "not_after",
+                         (long long)leaf.not_after);
+}
+
+static PyObject *edge_dict(const struct atlas_edge *e)
+{
+    PyObject *node = e->node == ATLAS_NO_NODE ? Py_NewRef(Py_None) : PyLong_FromUnsignedLong(e->node);
+    PyObject *label = atlas_py_text(e->label);
+    PyObject *name = atlas_py_text(e->name);
+    PyObject *kind = atlas_py_text(e->kind);
+    PyObject *role = atlas_py_text(e->role);
+    PyObject *relation = atlas_py_text(e->relation);
+    PyObject *relationship = atlas_py_text(e->relationship);
+    PyObject *flat = atlas_py_digest(&e->flat);
+    PyObject *tree = atlas_py_digest(&e->tree);
+    PyObject *result = NULL;
+    if (node && label && name && kind && role && relation && relationship && flat && tree) {
+        result = Py_BuildValue("{sOsOsOsOsOsOsOsOsOsK}", "node", node, "label", label, "name", name, "kind", kind, "role",
+                               role, "relation", relation, "relationship", relationship, "flat", flat, "tree", tree,
+                               "size", (unsigned long long)e->size);
+    }
+    Py_XDECREF(node);
+    Py_XDECREF(label);
+    Py_XDECREF(name);
+    Py_XDECREF(kind);
+    Py_XDECREF(role);
+    Py_XDECREF(relation);
+    Py_XDECREF(relationship);
+    Py_XDECREF(flat);
+    Py_XDECREF(tree);
+    return result;
+}
+
+static PyObject *edge_list(const struct atlas_node_view *view)
+{
+    PyObject *list = PyList_New((Py_ssize_t)view->n_edges);
+    for (size_t i = 0; list != NULL && i < view->n_edges; i++) {
+        PyObject *item = edge_dict(&view->edges[i]);
+        if (item == NULL) {
+            Py_CLEAR(list);
+            break;
+        }
+        PyList_SetItem(list, (Py_ssize_t)i, item); /* steals */
+    }
+    return list;
+}
+
+static const char *bytes_name(enum atlas_bytes_state state)
+{
+    switch (state) {
+    case ATLAS_BYTES_MEASURED:
+        return "measured";
+    case ATLAS_BYTES_DIFFERENT:
+        return "different";
+    case ATLAS_BYTES_NOT_MEASURED:
+        break;
+    }
+    return "not measured";
+}
+
+static PyObject *node_dict(const struct atlas_node_view *view)
+{
+    PyObject *urn = atlas_py_text(view->urn);
+    PyObject *name = atlas_py_text(view->name);
+    PyObject *kind = atlas_py_text(view->kind);
+    PyObject *flat = atlas_py_digest(&view->flat);
+    PyObject *tree = atlas_py_digest(&view->tree);
+    PyObject *signer = signer_dict(view->leaf);
+    PyObject *box = PyBytes_FromStringAndSize((const char *)view->box.p, (Py_ssize_t)view->box.n);
+    PyObject *inputs = edge_list(view);
+    PyObject *result = NULL;
+    if (urn && name && kind && flat && tree && signer && box && inputs) {
+        result = Py_BuildValue("{sOsOsOsOsOsOsOsOsKsLsssssssK}", "urn", urn, "name", name, "kind", kind, "flat", flat,
+                               "tree", tree, "signer", signer, "box", box, "inputs", inputs, "size",
+                               (unsigned long long)view->size, "signed_at", (long long)view->signed_at, "time_source",
+                               view->timestamped ? "timestamp" : "now", "bytes", bytes_name(view->bytes), "answer",
+                               atlas_answer_name(view->answer), "gaps", (unsigned long long)view->gaps);
+    }
+    Py_XDECREF(urn);
+    Py_XDECREF(name);
+    Py_XDECREF(kind);
+    Py_XDECREF(flat);
+    Py_XDECREF(tree);
+    Py_XDECREF(signer);
+    Py_XDECREF(box);
+    Py_XDECREF(inputs);
+    return result;
+}
+
+static PyObject *check_list(const struct atlas_verdict *verdict)
+{
+    PyObject *list = PyList_New((Py_ssize_t)verdict->n_checks);
+    for (size_t i = 0; list != NULL && i < verdict->n_checks; i++) {
+        PyObject *item = check_tuple(&verdict->checks[i]);
+        if (item == NULL) {
+            Py_CLEAR(list);
+            break;
+        }
+        PyList_SetItem(list, (Py_ssize_t)i, item); /* steals */
+    }
+    return list;
+}
+
+static PyObject *node_list(struct verifier *self, const struct atlas_verdict *verdict)
+{
+    struct atlas_error error = ATLAS_ERROR_INIT;
+    PyObject *list = PyList_New((Py_ssize_t)verdict->n_nodes);
+    for (size_t i = 0; list != NULL && i < verdict->n_nodes; i++) {
+        struct atlas_node_view view;
+        PyObject *item = atlas_verifier_node(self->v, (uint32_t)i, &view, &error) < 0
+                             ? atlas_py_raise((PyObject *)self, &error)
+                             : node_dict(&view);
+        if (item == NULL) {
+            Py_CLEAR(list);
+            break;
+        }
+        PyList_SetItem(list, (Py_ssize_t)i, item); /* steals */
+    }
+    return list;
+}
+
+static PyObject *verifier_finish(struct verifier *self, PyObject *Py_UNUSED(ignored))
+{
+    struct atlas_error error = ATLAS_ERROR_INIT;
+    struct atlas_verdict verdict;
+    int rc;
+    if (!ready(self)) {
+        return NULL;
+    }
+    RUN(self, rc, atlas_verifier_finish(self->v, &verdict, &error));
+    if (rc < 0) {
+        return atlas_py_raise((PyObject *)self, &error);
+    }
+    PyObject *checks = check_list(&verdict);
+    PyObject *nodes = checks != NULL ? node_list(self, &verdict) : NULL;
+    PyObject *result = nodes != NULL ? Py_BuildValue("sOO", atlas_answer_name(verdict.answer), checks, nodes) : NULL;
+    Py_XDECREF(checks);
+    Py_XDECREF(nodes);
+    return result;
+}
+
+/* ------------------------------------------------------------------------------------------------------- type */
+
+static PyMethodDef methods[] = {
+    {"open", (PyCFunction)verifier_open, METH_O, "open($self, store, /)\n--\n\nThe artifact's own manifest store."},
+    {"next", (PyCFunction)verifier_next, METH_NOARGS, "next($self)\n--\n\nWhat is needed next; None at the end."},
+    {"manifest", (PyCFunction)verifier_manifest, METH_O, "manifest($self, store, /)\n--\n\nThe sidecar asked for."},
+    {"measured", (PyCFunction)verifier_measured, METH_VARARGS,
+     "measured($self, measurement, detail='', /)\n--\n\n(kind, flat, tree, size, files) of the artifact asked for."},
+    {"absent", (PyCFunction)verifier_absent, METH_O, "absent($self, why, /)\n--\n\nWhat was asked for is not there."},
+    {"refused", (PyCFunction)verifier_refused, METH_O, "refused($self, why, /)\n--\n\nThe artifact is of a kind that is never measured."},
+    {"unreadable", (PyCFunction)verifier_unreadable, METH_O, "unreadable($self, why, /)\n--\n\nWhat was asked for could not be read."},
+    {"finish", (PyCFunction)verifier_finish, METH_NOARGS, "finish($self)\n--\n\n(answer, checks, nodes)"},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot slots[] = {
+    {Py_tp_doc, (void *)(uintptr_t)verifier_doc},
+    {Py_tp_new, verifier_new},
+    {Py_tp_dealloc, verifier_dealloc},
+    {Py_tp_methods, methods},
+    {0, NULL},
+};
+
+static PyType_Spec spec = {
+    .name = "atlas._core.Verifier",
+    .basicsize = sizeof(struct verifier),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = slots,
+};
+
+int atlas_py_verify_exec(PyObject *module)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, &spec, NULL);
+    if (type == NULL) {
+        return -1;
+    }
+    int rc = PyModule_AddObjectRef(module, "Verifier", type);
+    Py_DECREF(type);
+    return rc;
+}
