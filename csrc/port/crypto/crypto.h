@@ -59,6 +59,9 @@ int atlas_crypto_random(uint8_t *ret_bytes, size_t n, struct atlas_error *error)
 int atlas_signature_verify(int64_t cose_alg, struct atlas_span spki, struct atlas_span tbs, struct atlas_span signature,
                            struct atlas_error *error) ATLAS_MUST_CHECK;
 
+/* The first half of that alone: may a key with this SubjectPublicKeyInfo sign with this algorithm? */
+int atlas_signature_alg_check(int64_t cose_alg, struct atlas_span spki, struct atlas_error *error) ATLAS_MUST_CHECK;
+
 struct atlas_key; /* a private key; owner */
 
 /* Read the first private key of a PEM text: PKCS#8, encrypted PKCS#8, traditional EC and RSA. password.p == NULL: none.
@@ -117,6 +120,11 @@ enum atlas_purpose {
 int atlas_certificate_profile_check(struct atlas_span der, enum atlas_purpose purpose,
                                     struct atlas_error *error) ATLAS_MUST_CHECK;
 
+/* The same for a whole x5chain without any trust: the leaf's profile, and chain[i + 1] certifies chain[i] (RFC 9360, 2: an
+ * ordered chain; an unrelated, repeated or misplaced certificate is refused). */
+int atlas_certificate_chain_check(const struct atlas_span *chain, size_t n, enum atlas_purpose purpose,
+                                  struct atlas_error *error) ATLAS_MUST_CHECK;
+
 /* Append the DER certificates of a PEM text, one after the other. ATLAS_E_X509: none, or one that is damaged. Blocks of
  * another kind (a private key in a chain file) are refused as well. */
 int atlas_certificate_read_pem(struct atlas_span pem, struct atlas_buf *ret_ders,
@@ -168,9 +176,7 @@ struct atlas_chain {
 /* Does this x5chain lead to an anchor? `time` is when it signed (a trusted timestamp; without one `now`); `now` is when
  * the check happens and says which CRLs are current.
  *
- * - The leaf meets the profile of the purpose (ATLAS_E_CREDENTIAL).
- * - chain[i + 1] certifies chain[i] (RFC 9360, 2: an ordered chain). So an unrelated, repeated or reordered certificate is
- *   refused (ATLAS_E_CREDENTIAL); a root at the end is tolerated.
+ * - atlas_certificate_chain_check holds (ATLAS_E_CREDENTIAL). A root at the end of the chain is tolerated.
  * - A path of at least two certificates ends at an anchor (TSA anchors for ATLAS_PURPOSE_TSA), under RFC 5280 checked
  *   strictly: basicConstraints, pathLen, keyCertSign, name and policy constraints, key identifiers, unknown critical
  *   extensions; allow-listed keys and signature algorithms; an EKU on a CA restricts what it may issue (ATLAS_E_CHAIN).

@@ -29,6 +29,12 @@ int atlas_ossl_fail(struct atlas_error *error, int code, const char *where, cons
     return atlas_error_set(error, code, where, "%s", text);
 }
 
+int atlas_ossl_ignore(struct atlas_error *error)
+{
+    const char *reason;
+    return drain(&reason) ? atlas_error_set(error, ATLAS_E_NOMEM, "", "out of memory") : ATLAS_OK;
+}
+
 int atlas_ossl_done(int rc)
 {
     ERR_clear_error();

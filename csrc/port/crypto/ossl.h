@@ -12,6 +12,10 @@
  * in the queue wins over `code`: "could not check" is never reported as "checked and false". */
 int atlas_ossl_fail(struct atlas_error *error, int code, const char *where, const char *text);
 
+/* After something foreign turned out to be of no use: empty the queue. ATLAS_E_NOMEM when that was for want of memory -
+ * then it was not found useless, it was not looked at. */
+int atlas_ossl_ignore(struct atlas_error *error);
+
 /* Leave the queue empty and pass rc on: the last line of every public function. */
 int atlas_ossl_done(int rc);
 
