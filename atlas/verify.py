@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atlas import _core
-from atlas.errors import AtlasError, NotFound, SystemFailure, UsageError
+from atlas.errors import AtlasError, NotFound, SystemFailure
 from atlas.locate import Locator
 from atlas.measure import measure
 from atlas.model import Check, Digest, Edge, Identity, Measurement, Node, Verdict
@@ -78,7 +77,7 @@ def examine(manifest: bytes, measurement: Measurement) -> Verdict:
     core = _core.Verifier(now=int(time.time()), tree_only=measurement.flat is None)
     core.open(manifest)
     while (need := core.next()) is not None:
-        if need["kind"] == "artifact" and need["node"] == 0:
+        if need["kind"] == "artifact" and need["subject"]:
             core.measured(_tuple(measurement))
         else:
             core.absent("not looked for")
@@ -145,7 +144,7 @@ class _Run:
     def _artifact(self, need: dict[str, Any], path: Path) -> None:
         node = need["node"]
         found: Path | None
-        if node == 0:
+        if need["subject"]:
             found, why = path, ""
             self.locator.anchor(need["name"])
         else:

@@ -157,7 +157,7 @@ static PyObject *verifier_new(PyTypeObject *type, PyObject *args, PyObject *kwar
 
 static void verifier_dealloc(struct verifier *self)
 {
-    PyTypeObject *type = Py_TYPE(self);
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
     atlas_verifier_free(self->v);
     atlas_trust_free(self->trust);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
