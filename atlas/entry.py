@@ -9,7 +9,10 @@ from typing import Any
 from atlas.errors import AtlasError
 
 MEASUREMENT = "org.atlasml.measurement"
+INPUTS = "org.atlasml.inputs"
 RUN = "org.atlasml.run"
+METRICS = "org.atlasml.metrics"
+COVERAGE = "org.atlasml.coverage"
 HASH_DATA = "c2pa.hash.data"  # C2PA 2.2, 9.2.3
 INGREDIENT = "c2pa.ingredient.v3"
 _RUN_KEYS = ("run", "run_id", "id")
@@ -83,14 +86,14 @@ def number_of(value: dict[str, Any], key: str) -> int:
     return number if isinstance(number, int) else 0
 
 
-def bindings(manifest: Manifest) -> Iterator[tuple[str, bytes]]:
-    """The digests, flat and tree, of the artifact that this manifest speaks of."""
+def bindings(manifest: Manifest) -> Iterator[tuple[str, str, bytes]]:
+    """The digests of the artifact that this manifest speaks of: ("flat" or "tree", algorithm, digest)."""
     default = manifest["claim"].get("alg", "sha256")
-    for label, key in ((HASH_DATA, "hash"), (MEASUREMENT, "tree")):
+    for form, label, key in (("flat", HASH_DATA, "hash"), ("tree", MEASUREMENT, "tree")):
         for found in contents(manifest, label):
             alg, value = found.get("alg", default), found.get(key)
             if isinstance(alg, str) and isinstance(value, bytes):
-                yield alg, value
+                yield form, alg, value
 
 
 def name_of(manifest: Manifest) -> str:
@@ -116,7 +119,7 @@ def describe(sha256: str, data: bytes, added_ns: int) -> Entry | None:
         run=text_of(run, *_RUN_KEYS),
         step=text_of(run, "step"),
         added_ns=added_ns,
-        digests=tuple(bindings(active)),
+        digests=tuple((alg, value) for _, alg, value in bindings(active)),
     )
 
 

@@ -11,14 +11,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from atlas.entry import INGREDIENT, MEASUREMENT, RUN, Manifest, content, name_of, number_of, read_manifests, text_of
+from atlas.entry import (
+    INGREDIENT,
+    INPUTS,
+    MEASUREMENT,
+    RUN,
+    Manifest,
+    content,
+    name_of,
+    number_of,
+    read_manifests,
+    text_of,
+)
 from atlas.errors import AtlasError, NotFound
 from atlas.locate import Locator
 from atlas.model import Digest
 from atlas.sidecar import StrPath
 from atlas.store import Store, find_manifest, looked_for
 
-INPUTS = "org.atlasml.inputs"
 MAX_NODES = 65536  # ATLAS_MAX_NODES of atlas.h
 
 State = Literal["known", "unknown provenance", "manifest missing"]

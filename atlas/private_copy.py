@@ -8,20 +8,20 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from atlas.errors import MalformedError, SystemFailure, UsageError, VerificationError
+from atlas.errors import MalformedError, UsageError, VerificationError
 from atlas.measure import measure
-from atlas.sidecar import StrPath, index_path, read_regular
+from atlas.sidecar import StrPath, index_path, open_regular, read_regular
 
 if TYPE_CHECKING:
     from atlas.model import Measurement, Node, Verdict
 
 MAX_INDEX_BYTES = 512 << 20
+_COPY_BYTES = 4 << 20
 
 
 def copy_verified(verdict: Verdict, directory: StrPath) -> Path:
@@ -50,12 +50,8 @@ def _measure_like(path: Path, node: Node) -> Measurement:
 
 
 def _copy_file(source: Path, target: Path) -> None:
-    fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    with os.fdopen(fd, "rb") as reader:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise SystemFailure("is not a regular file", where=str(source))
-        with target.open("xb") as writer:
-            shutil.copyfileobj(reader, writer, 4 << 20)
+    with open_regular(source) as reader, target.open("xb") as writer:
+        shutil.copyfileobj(reader, writer, _COPY_BYTES)
 
 
 def _copy_directory(source: Path, target: Path, node: Node) -> None:

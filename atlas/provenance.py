@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from atlas.entry import content, read_box, text_of
+from atlas.entry import COVERAGE, content, read_box, text_of
 from atlas.errors import UsageError
 from atlas.escape import escape
 from atlas.model import Digest, Edge, Node, Verdict
 
-COVERAGE = "org.atlasml.coverage"
 DATA_ROLES = frozenset(("training data", "evaluation data", "data"))
 MODEL_ROLES = frozenset(("base model", "model", "checkpoint"))
 

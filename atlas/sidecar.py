@@ -14,6 +14,7 @@ import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from atlas.errors import LimitError, NotFound, SystemFailure
 
@@ -56,17 +57,23 @@ def link_targets(path: StrPath) -> Iterator[Path]:
         yield place
 
 
-def read_regular(path: StrPath, *, limit: int = MAX_STORE_BYTES) -> bytes:
-    """The bytes of a regular file of at most `limit` bytes. Never blocks on a FIFO and never reads a device."""
+def open_regular(path: StrPath) -> BinaryIO:
+    """A regular file, open for reading. Never blocks on a FIFO and never opens a device or a directory for long."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except FileNotFoundError:
         raise NotFound("no such file", where=str(path)) from None
     except OSError as error:
         raise SystemFailure(f"cannot be opened: {error.strerror}", where=str(path)) from error
-    with os.fdopen(fd, "rb", closefd=True) as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise SystemFailure("is not a regular file", where=str(path))
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise SystemFailure("is not a regular file", where=str(path))
+    return os.fdopen(fd, "rb")
+
+
+def read_regular(path: StrPath, *, limit: int = MAX_STORE_BYTES) -> bytes:
+    """The bytes of a regular file of at most `limit` bytes."""
+    with open_regular(path) as file:
         try:
             data = file.read(limit + 1)
         except OSError as error:

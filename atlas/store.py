@@ -86,6 +86,14 @@ def default_directory() -> Path:
     return base / "atlas"
 
 
+def _unwritable(directory: Path, error: OSError) -> SystemFailure:
+    return SystemFailure(
+        f"the store cannot be written: {error.strerror}",
+        where=str(directory),
+        hint="set ATLAS_STORE to a directory that you can write to",
+    )
+
+
 # ------------------------------------------------------------------------------------------------- the store
 
 
@@ -112,11 +120,7 @@ class Store:
                 self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise SystemFailure(
-                f"the store cannot be written: {error.strerror}",
-                where=str(directory),
-                hint="set ATLAS_STORE to a directory that you can write to",
-            ) from error
+            raise _unwritable(self.directory, error) from error
         return directory
 
     def _object(self, sha256: str) -> Path:
@@ -231,10 +235,11 @@ class Store:
 
     def _mark(self, sha256: str) -> None:
         """A crash or a busy index after this line costs nothing: `find` looks at marked objects too."""
+        marker = self._made(self._pending) / sha256
         try:
-            (self._made(self._pending) / sha256).touch()
+            marker.touch()
         except OSError as error:
-            raise SystemFailure(f"the store cannot be written: {error.strerror}", where=str(self._pending)) from error
+            raise _unwritable(self.directory, error) from error
 
     def _unmark(self, names: Iterable[str]) -> None:
         for name in names:

@@ -8,6 +8,7 @@ fish:  atlas completion fish | source             (in ~/.config/fish/config.fish
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -62,7 +63,7 @@ def _verbs(parser: argparse.ArgumentParser) -> Iterator[_Verb]:
 
 def _flat(text: str) -> str:
     """Help texts go into single-quoted shell strings; these characters mean something there or to _arguments."""
-    return text.translate(str.maketrans({"'": None, "[": "(", "]": ")", ":": ",", "\\": None, "`": None}))
+    return re.sub(r"['\\`]", "", text).translate(str.maketrans("[]:", "(),"))
 
 
 # ------------------------------------------------------------------------------------------------------- bash

@@ -1,12 +1,14 @@
 """Print a manifest in words: PATH is an artifact or a .c2pa file.
 
-Nothing is verified: what is printed is what the signers wrote. --all prints every assertion of the ancestors too.
+Nothing is verified: what is printed is what the signers wrote. --all prints every assertion of every manifest.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +24,13 @@ if TYPE_CHECKING:
 
 HELP = "print a manifest in words"
 _MAX_BYTES_SHOWN = 64
+_EMPTY: dict[type, str] = {dict: "{}", list: "[]", tuple: "[]"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="PATH", help="file, directory or .c2pa file")
     add_manifest(parser)
-    parser.add_argument(
-        "--all", action="store_true", help="every assertion of every manifest, not of the active one only"
-    )
+    parser.add_argument("--all", action="store_true", help="every assertion of every manifest")
     add_json(parser)
 
 
@@ -53,6 +54,8 @@ def plain(value: Any) -> Any:
         return {str(plain(key)): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no word for it
     return value
 
 
@@ -62,30 +65,27 @@ def _scalar(value: Any) -> str:
         return f"{cut} ({len(value)} bytes)" if len(value) > _MAX_BYTES_SHOWN else cut or "(empty)"
     if isinstance(value, str):
         return escape(value) or '""'
-    return (
-        {None: "null", True: "true", False: "false"}.get(value, str(value))
-        if not value or value is True
-        else str(value)
-    )
+    return json.dumps(value)
 
 
-def dump(value: Any, indent: str) -> Iterator[str]:
+def dump(value: Any, indent: str = "") -> Iterator[str]:
     """Indented lines, much like YAML. Depth is bounded by the reader (ATLAS_MAX_CBOR_DEPTH)."""
-    items: list[tuple[str, Any]]
-    if isinstance(value, dict):
-        items = [(f"{escape(key)}:", item) for key, item in value.items()]
-    elif isinstance(value, (list, tuple)):
-        items = [("-", item) for item in value]
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            lines = list(dump(item, "  "))
+            yield f"{indent}{escape(key)}:" + (f" {lines.pop().strip()}" if _is_short(item) else "")
+            yield from (indent + line for line in lines)
+    elif isinstance(value, (list, tuple)) and value:
+        for item in value:
+            first, *rest = dump(item)
+            yield f"{indent}- {first}"
+            yield from (f"{indent}  {line}" for line in rest)
     else:
-        yield f"{indent}{_scalar(value)}"
-        return
-    for head, item in items:
-        if isinstance(item, (dict, list, tuple)) and item:
-            yield f"{indent}{head}"
-            yield from dump(item, indent + "  ")
-        else:
-            empty = "{}" if isinstance(item, dict) else "[]" if isinstance(item, (list, tuple)) else None
-            yield f"{indent}{head} {empty or _scalar(item)}"
+        yield indent + (_EMPTY.get(type(value)) or _scalar(value))
+
+
+def _is_short(value: Any) -> bool:
+    return not value or not isinstance(value, (dict, list, tuple))
 
 
 def _generator(manifest: Manifest) -> str:
@@ -102,27 +102,51 @@ def _signer(manifest: Manifest) -> str:
     return signer_of(manifest)
 
 
-def describe(manifest: Manifest, *, full: bool) -> Iterator[str]:
-    """The lines for one manifest."""
-    from atlas.entry import MEASUREMENT, bindings, content, name_of, number_of, text_of
+def _inputs(manifest: Manifest) -> Iterator[str]:
+    from atlas.entry import INPUTS, content, text_of
+
+    entries = content(manifest, INPUTS).get("inputs")
+    for entry in entries if isinstance(entries, list) else []:
+        if isinstance(entry, dict):
+            yield f"{text_of(entry, 'role')}: {text_of(entry, 'name')} ({text_of(entry, 'via')})"
+
+
+def _gaps(manifest: Manifest) -> Iterator[str]:
+    from atlas.entry import COVERAGE, content, text_of
+
+    gaps = content(manifest, COVERAGE).get("gaps")
+    for gap in gaps if isinstance(gaps, list) else []:
+        if isinstance(gap, dict):
+            yield f"{text_of(gap, 'what')}: {text_of(gap, 'reason')}"
+
+
+def summary(manifest: Manifest) -> Iterator[str]:
+    """What one wants to know first."""
+    from atlas.entry import MEASUREMENT, METRICS, RUN, bindings, content, name_of, number_of, text_of
 
     measured = content(manifest, MEASUREMENT)
+    size = human_size(number_of(measured, "size"))
     facts = [
-        (
-            "artifact",
-            f"{name_of(manifest)} ({text_of(measured, 'kind') or 'file'}, {human_size(number_of(measured, 'size'))})",
-        ),
-        *(("digest", f"{alg}:{value.hex()}") for alg, value in bindings(manifest)),
+        ("artifact", f"{name_of(manifest)} ({text_of(measured, 'kind') or 'file'}, {size})"),
+        *((form, f"{alg}:{value.hex()}") for form, alg, value in bindings(manifest)),
         ("signed by", _signer(manifest)),
         ("written by", _generator(manifest)),
+        *(("made from", text) for text in _inputs(manifest)),
+        *(("not covered", text) for text in _gaps(manifest)),
     ]
     yield from (f"  {name:<11} {escape(text)}" for name, text in facts if text)
+    for title, label in (("run", RUN), ("metrics", METRICS)):
+        found = content(manifest, label)
+        if found:
+            yield f"  {title}"
+            yield from dump(found, "    ")
+
+
+def everything(manifest: Manifest) -> Iterator[str]:
+    """Every assertion, in the manifest's order."""
     for assertion in manifest["assertions"]:
-        if full:
-            yield f"  {escape(assertion['label'])}"
-            yield from dump(assertion.get("content"), "    ")
-    if not full:
-        yield f"  {'assertions':<11} {escape(', '.join(str(a['label']) for a in manifest['assertions']))}"
+        yield f"  {escape(assertion['label'])}"
+        yield from dump(assertion.get("content"), "    ")
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
@@ -145,9 +169,11 @@ def run(args: argparse.Namespace, console: Console) -> int:
     console.result(f"{escape(found.where)}  ({len(found.data)} bytes, sha256 {sha256})")
     console.result(console.paint("not verified: this is what the signers wrote; `atlas verify` checks it", "yellow"))
     for number, manifest in enumerate(reversed(manifests)):
-        console.result()
+        console.result("")
         title = "active manifest" if number == 0 else "ancestor"
         console.result(console.paint(f"{title}  {escape(manifest['urn'])}", "bold"))
-        for line in describe(manifest, full=number == 0 or args.all):
+        for line in summary(manifest):
+            console.result(line)
+        for line in everything(manifest) if args.all else ():
             console.result(line)
     return 0

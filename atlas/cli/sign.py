@@ -99,9 +99,9 @@ def _input(path: str, relationship: str, role: str, console: Console) -> Input:
 
 
 def _gaps(manifest: bytes) -> list[dict[str, Any]]:
-    from atlas.entry import content, read_manifests
+    from atlas.entry import COVERAGE, content, read_manifests
 
-    gaps = content(read_manifests(manifest)[-1], "org.atlasml.coverage").get("gaps", [])
+    gaps = content(read_manifests(manifest)[-1], COVERAGE).get("gaps", [])
     return [gap for gap in gaps if isinstance(gap, dict)]
 
 
@@ -146,7 +146,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if not args.key:
         raise UsageError("no key", hint="give --key KEY or set ATLAS_KEY; `atlas keygen` makes one")
     signer = load_signer(args.key, chain=args.chain, password=key_password(args, args.key))
-    inputs = [_input(*ingredient, console) for ingredient in args.ingredients]
+    inputs = [_input(path, relationship, role, console) for path, relationship, role in args.ingredients]
     measurement = _measure(args.path, console)
     signed = sign_manifest(
         measurement=measurement,
