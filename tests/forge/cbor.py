@@ -56,6 +56,35 @@ def dumps(item: Any) -> bytes:
     raise TypeError(f"no CBOR for {type(item).__name__}")
 
 
+def long_head(item: Any) -> Raw:
+    """The item with a head one size longer than needed."""
+    data = dumps(item)
+    major, info = data[0] >> 5, data[0] & 31
+    size = 0 if info < 24 else 1 << info - 24
+    value = info if info < 24 else int.from_bytes(data[1 : 1 + size], "big")
+    return Raw(head(major, value, width=max(1, size * 2)) + data[1 + size :])
+
+
+def duplicate_key(item: dict[Any, Any]) -> Raw:
+    """The map with its first key twice, the second time with another value."""
+    pairs = list(item.items())
+    return Raw(dumps(Pairs([*pairs, (pairs[0][0], None)])))
+
+
+def unsorted(item: dict[Any, Any]) -> Raw:
+    """The map with its keys the wrong way round: legal for a reader of this profile."""
+    return Raw(dumps(Pairs(sorted(item.items(), key=lambda pair: dumps(pair[0]), reverse=True))))
+
+
+def indefinite(item: dict[Any, Any]) -> Raw:
+    """The map without its length."""
+    return Raw(b"\xbf" + b"".join(dumps(key) + dumps(value) for key, value in item.items()) + b"\xff")
+
+
+def trailing(item: Any) -> Raw:
+    return Raw(dumps(item) + b"\x00")
+
+
 def _float(value: float) -> bytes:
     for form, first in (">e", 0xF9), (">f", 0xFA):
         try:

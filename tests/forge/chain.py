@@ -119,6 +119,7 @@ def instance(label: str, n: int) -> str:
 
 
 def hash_data(content: Content, name: str) -> dict[str, Any]:
+    name = name if isinstance(content, bytes) else f"{name}.c2pa-index"
     return {"alg": "sha256", "hash": measure.digest(measure.bound(content)), "name": name, "pad": b""}
 
 
