@@ -131,8 +131,8 @@ LINKS = [
     Case("an ingredient retargeted to other data", INVALID, TUNED, retargeted),
     Case("a cycle", (MALFORMED, INVALID), CLEAN, cycle),
     Case("an artifact that is its own input", MALFORMED, CLEAN, own_ingredient),
-    Case("two bodies of one name, the false one last", INVALID, None, equivocation(behind=True)),
-    Case("two bodies of one name, the false one first", INVALID, None, equivocation(behind=False)),
+    Case("two bodies of one name, the false one last", BROKEN, None, equivocation(behind=True)),
+    Case("two bodies of one name, the false one first", BROKEN, None, equivocation(behind=False)),
     Case("another hash of the ancestor's manifest", INVALID, TUNED, link_hash("activeManifest")),
     Case("another hash of the ancestor's signature", INVALID, TUNED, link_hash("claimSignature")),
     Case("the signature of another ancestor", BROKEN, TUNED, crossed_signature),
@@ -184,13 +184,13 @@ def reference(change: Callable[[dict[str, Any]], object]) -> Change:
 
 
 BY_REFERENCE = [
-    Case("no hash", BROKEN, TUNED, reference(lambda d: d.pop("hash")), mode="refer"),
-    Case("no algorithm", BROKEN, TUNED, reference(lambda d: d.pop("alg")), mode="refer"),
-    Case("a cut hash", BROKEN, TUNED, reference(lambda d: d.update(hash=d["hash"][:16])), mode="refer"),
-    Case("a size that lies", BROKEN, TUNED, reference(lambda d: d.update(size=1)), mode="refer"),
+    Case("no hash", BROKEN, TUNED, reference(lambda d: d.pop("hash")), mode="refer", subject=TUNED),
+    Case("no algorithm", BROKEN, TUNED, reference(lambda d: d.pop("alg")), mode="refer", subject=TUNED),
+    Case("a cut hash", BROKEN, TUNED, reference(lambda d: d.update(hash=d["hash"][:16])), mode="refer", subject=TUNED),
+    Case("a size that lies", BROKEN, TUNED, reference(lambda d: d.update(size=1)), mode="refer", subject=TUNED),
     Case("another manifest's name", BROKEN, TUNED, content(LABEL, lambda c: c.update(
-        instanceID="urn:c2pa:00000000-0000-4000-8000-000000000000")), mode="refer"),
-    Case("a hash of nothing known", INCOMPLETE, TUNED, reference(lambda d: d.update(hash=bytes(32))), mode="refer"),
+        instanceID="urn:c2pa:00000000-0000-4000-8000-000000000000")), mode="refer", subject=TUNED),
+    Case("a hash of nothing known", INCOMPLETE, TUNED, reference(lambda d: d.update(hash=bytes(32))), mode="refer", subject=TUNED),
 ]  # fmt: skip
 
 

@@ -83,6 +83,34 @@ def test_an_expired_signer_needs_a_true_time_stamp(case: Case, tmp_path: Path) -
     clean(case, tmp_path / "twin")
 
 
+# Where the certificate needs no time stamp, a false one is a false statement all the same ...
+TRUE_BUT_UNKNOWN = ("none", "of an authority that nobody trusts", "of an authority under the signers' root")
+
+
+def valid_by_itself(change: Change) -> Change:
+    return both(change, signed_by(world.TUNER))
+
+
+@table(
+    Case(f"a time stamp {what}", REFUSED, TUNED, valid_by_itself(change), valid_by_itself(HONEST))
+    for what, change in STAMPS
+    if what not in (*TRUE_BUT_UNKNOWN, "after the certificate's end", "before the certificate's start")
+)
+def test_a_false_time_stamp_is_refused_even_where_none_is_needed(case: Case, tmp_path: Path) -> None:
+    attack(case, tmp_path / "attack")
+    clean(case, tmp_path / "twin")
+
+
+# ... and one of an authority that we do not know is no statement to us.
+@pytest.mark.parametrize("what", TRUE_BUT_UNKNOWN)
+def test_a_time_stamp_of_an_unknown_authority_changes_nothing(what: str, tmp_path: Path) -> None:
+    scene = Scene.at(tmp_path)
+    valid_by_itself(dict(STAMPS)[what])(scene)
+    verdict = judge(scene, scene.publish())
+    assert verdict.answer == VALID, told(verdict)
+    assert {node.time_source for node in verdict.nodes} == {"now"}
+
+
 EARLY = CA.leaf("Tuner", start=days(-10), end=days(100))
 ORDER = [
     Case("a time stamp from the future", REFUSED, TUNED, stamped(TSA.stamp(days(3)), world.TUNER), HONEST),
