@@ -336,8 +336,8 @@ def _sign(claim: bytes, signer: Signer, tsa: str | None) -> bytes:
     signature = signer.sign(tbs)
     token = None
     if tsa is not None:
-        token = request_timestamp(tsa, _core.sign_countersignature(protected, signature))
-    return _core.sign_finish(claim, protected, signature, token)
+        token = request_timestamp(tsa, _core.sign_countertbs(protected, signature))
+    return _core.sign_finish(claim, protected, signature, timestamp=token)
 
 
 __all__ = ["AtlasError", "Gap", "check_name", "guess_type", "sign_manifest"]
