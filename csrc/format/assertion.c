@@ -194,7 +194,7 @@ out:
     return rc;
 }
 
-/* C2PA 2.2, 18.16.12: with an active manifest come the results of its validation; its signature is only named with it. */
+/* C2PA 2.2, 18.16.12: with an active manifest come the results of its validation; its signature is named only then. */
 static int read_provenance(const struct raw_ingredient *raw, struct atlas_c2pa_ingredient *view,
                            struct atlas_error *error)
 {

@@ -2,8 +2,8 @@
  * assertion.h - contents of the assertions that C2PA 2.2 and CAWG define and Atlas reads: c2pa.hash.data,
  * c2pa.ingredient.v3, c2pa.actions.v2, c2pa.asset-type.v2, cawg.training-mining.
  *
- * Every reader takes the assertion, refuses one whose content is not CBOR (ATLAS_E_C2PA), checks the CBOR document and then
- * its schema. Unknown keys are ignored. Writers are deterministic; absent optional members have p == NULL.
+ * Every reader takes the assertion, refuses one whose content is not CBOR (ATLAS_E_C2PA), checks the CBOR document and
+ * then its schema. Unknown keys are ignored. Writers are deterministic; absent optional members have p == NULL.
  */
 #ifndef ATLAS_FORMAT_ASSERTION_H
 #define ATLAS_FORMAT_ASSERTION_H
@@ -46,7 +46,7 @@ struct atlas_c2pa_ingredient {
     bool has_data;
     struct atlas_c2pa_link data;              /* data.external: a manifest elsewhere, by the hash of its bytes */
     struct atlas_span validation_results;     /* the encoded map */
-    size_t recorded_failures;                 /* failure entries in it: what the producer's own verifier said; not written */
+    size_t recorded_failures; /* failure entries in it: what the producer's own verifier said; not written */
 };
 
 ATLAS_MUST_CHECK int atlas_c2pa_ingredient_read(const struct atlas_c2pa_assertion *assertion,

@@ -1,7 +1,7 @@
 /*
- * atlasml.h - Atlas' own assertions, docs/manifest.md: measurement, inputs, metrics, coverage. Unknown keys are ignored;
- * a version other than 1 is ATLAS_E_UNSUPPORTED. These are readers and writers of one schema: what the numbers must agree
- * with is the verifier's business.
+ * atlasml.h - Atlas' own assertions, docs/manifest.md: measurement, inputs, metrics, coverage. Unknown keys are
+ * ignored; a version other than 1 is ATLAS_E_UNSUPPORTED. These are readers and writers of one schema: what the numbers
+ * must agree with is the verifier's business.
  */
 #ifndef ATLAS_FORMAT_ATLASML_H
 #define ATLAS_FORMAT_ATLASML_H
@@ -18,7 +18,7 @@
 #define ATLAS_CHUNK_BYTES 1048576u /* the only chunk size of the profile */
 #define ATLAS_INDEX_VERSION 1u
 
-/* A logical name: UTF-8, relative, '/'-separated, no empty, "." or ".." component, no backslash, no control character. */
+/* A logical name: UTF-8, relative, '/'-separated, no empty, "." or ".." component, no backslash or control character. */
 bool atlas_ml_name_check(struct atlas_span name);
 
 /* ------------------------------------------------------------------------------------- org.atlasml.measurement */

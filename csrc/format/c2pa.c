@@ -388,8 +388,8 @@ int atlas_c2pa_assertion_read(const struct atlas_jumbf *superbox, struct atlas_c
 int atlas_c2pa_assertions_index(const struct atlas_c2pa_manifest *manifest, struct atlas_jumbf_index *ret_index,
                                 struct atlas_error *error)
 {
-    return atlas_jumbf_index_read(manifest->assertions.content, ATLAS_MAX_ASSERTIONS, false, "assertion store", ret_index,
-                                  error);
+    return atlas_jumbf_index_read(manifest->assertions.content, ATLAS_MAX_ASSERTIONS, false, "assertion store",
+                                  ret_index, error);
 }
 
 int atlas_c2pa_assertion_cbor(const struct atlas_c2pa_assertion *assertion, const char *where, struct atlas_cbor *ret_c,

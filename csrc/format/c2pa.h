@@ -14,8 +14,9 @@
  *     }
  *     ATLAS_TRY(atlas_cbor_leave(&list));
  *
- * Codes: ATLAS_E_JUMBF boxes, ATLAS_E_CBOR encoding (claim.cbor.invalid, assertion.cbor.invalid), ATLAS_E_C2PA well-formed
- * but not the schema (claim.malformed, ...malformed), ATLAS_E_UNSUPPORTED recognised and outside the profile, ATLAS_E_LIMIT.
+ * Codes: ATLAS_E_JUMBF boxes, ATLAS_E_CBOR encoding (claim.cbor.invalid, assertion.cbor.invalid), ATLAS_E_C2PA
+ * well-formed but not the schema (claim.malformed, ...malformed), ATLAS_E_UNSUPPORTED recognised and outside the profile,
+ * ATLAS_E_LIMIT.
  */
 #ifndef ATLAS_FORMAT_C2PA_H
 #define ATLAS_FORMAT_C2PA_H
@@ -159,8 +160,8 @@ ATLAS_MUST_CHECK int atlas_c2pa_assertions_index(const struct atlas_c2pa_manifes
 ATLAS_MUST_CHECK int atlas_c2pa_manifests_index(const struct atlas_c2pa_store *store,
                                                 struct atlas_jumbf_index *ret_index, struct atlas_error *error);
 
-/* Begin to read an assertion's content, for the readers of assertion.h and atlasml.h: refuses what is not CBOR, checks the
- * document; a misfit is ATLAS_E_C2PA from here on. */
+/* Begin to read an assertion's content, for the readers of assertion.h and atlasml.h: refuses what is not CBOR, checks
+ * the document; a misfit is ATLAS_E_C2PA from here on. */
 ATLAS_MUST_CHECK int atlas_c2pa_assertion_cbor(const struct atlas_c2pa_assertion *assertion, const char *where,
                                                struct atlas_cbor *ret_c, struct atlas_error *error);
 

@@ -4,8 +4,8 @@
 
 #include "base/utf8.h"
 
-/* ISO/IEC 19566-5, A.3: bits of the toggles byte. C2PA wants the first two set and knows the last; the identifier and the
- * SHA-256 between them are refused. */
+/* ISO/IEC 19566-5, A.3: bits of the toggles byte. C2PA wants the first two set and knows the last; the identifier and
+ * the SHA-256 between them are refused. */
 enum { TOGGLE_REQUESTABLE = 0x01, TOGGLE_LABEL = 0x02, TOGGLE_PRIVATE = 0x10 };
 
 #define UUID_BYTES 16
@@ -13,7 +13,8 @@ enum { TOGGLE_REQUESTABLE = 0x01, TOGGLE_LABEL = 0x02, TOGGLE_PRIVATE = 0x10 };
 #define LONG_HEADER_BYTES 16
 
 /* A four-character type as UUID: the characters, then these bytes (ISO/IEC 19566-5, B.1). */
-static const uint8_t uuid_tail[UUID_BYTES - 4] = {0x00, 0x11, 0x00, 0x10, 0x80, 0x00, 0x00, 0xAA, 0x00, 0x38, 0x9B, 0x71};
+static const uint8_t uuid_tail[UUID_BYTES - 4] = {0x00, 0x11, 0x00, 0x10, 0x80, 0x00,
+                                                  0x00, 0xAA, 0x00, 0x38, 0x9B, 0x71};
 
 static const uint8_t embedded_file[UUID_BYTES] = {0x40, 0xCB, 0x0C, 0x32, 0xBB, 0x8A, 0x48, 0x9D,
                                                   0xA7, 0x0B, 0x2A, 0xD6, 0xF4, 0x7F, 0x43, 0x69};
@@ -213,8 +214,8 @@ int atlas_jumbf_content(const struct atlas_jumbf *superbox, uint32_t type, const
 
 /* ---------------------------------------------------------------------------------------- the whole tree */
 
-/* The walk needs no stack of positions: boxes are visited in document order, and a superbox ends where its last box ends.
- * What it keeps per level is how many bytes are left there. */
+/* The walk needs no stack of positions: boxes are visited in document order, and a superbox ends where its last box
+ * ends. What it keeps per level is how many bytes are left there. */
 struct tree_walk {
     struct atlas_jumbf_iter it; /* its rest runs through the bytes of all levels */
     size_t left[ATLAS_MAX_JUMBF_DEPTH + 1];

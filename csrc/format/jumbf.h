@@ -1,8 +1,8 @@
 /*
  * jumbf.h - boxes of ISO/IEC 19566-5 as C2PA 2.x uses them (C2PA 2.2, 11.1): reader and writer.
  *
- * A box is LBox (u32 big-endian, header included), TBox (four characters), payload; LBox 1 puts a u64 length after TBox.
- * LBox 0 ("to the end") is refused. A superbox (TBox `jumb`) holds one description box (`jumd`: 16-byte type UUID,
+ * A box is LBox (u32 big-endian, header included), TBox (four characters), payload; LBox 1 puts a u64 length after
+ * TBox. LBox 0 ("to the end") is refused. A superbox (TBox `jumb`) holds one description box (`jumd`: 16-byte type UUID,
  * toggles, label, optional salt) and then content boxes or superboxes.
  *
  * Read only after atlas_jumbf_check has seen the whole tree. Views borrow.
@@ -27,7 +27,7 @@
 #define ATLAS_JUMBF_FILE_DESCRIPTION ATLAS_JUMBF_4CC('b', 'f', 'd', 'b')
 #define ATLAS_JUMBF_FILE_DATA ATLAS_JUMBF_4CC('b', 'i', 'd', 'b')
 
-/* Kind of the one superbox whose UUID has no four characters: an embedded file, 40CB0C32-BB8A-489D-A70B-2AD6F47F4369. */
+/* Kind of the one superbox whose UUID has no four characters: embedded file, 40CB0C32-BB8A-489D-A70B-2AD6F47F4369. */
 #define ATLAS_JUMBF_EMBEDDED_FILE 1u
 
 #define ATLAS_JUMBF_SALT_BYTES 32 /* what we write; 16 are read as well */
@@ -104,8 +104,8 @@ bool atlas_jumbf_label_check(struct atlas_span label);
 /* ---------------------------------------------------------------------------------------------- writing */
 
 /* Begin a superbox: header, description with label and, unless salt.p is NULL, salt (16 or 32 bytes). Returns the mark
- * for atlas_jumbf_close, which fills in the length once the content was appended and refuses (ATLAS_E_ARG) a label or salt
- * that no reader would accept. Superboxes nest. */
+ * for atlas_jumbf_close, which fills in the length once the content was appended and refuses (ATLAS_E_ARG) a label or
+ * salt that no reader would accept. Superboxes nest. */
 size_t atlas_jumbf_open(struct atlas_buf *b, uint32_t kind, struct atlas_span label, struct atlas_span salt);
 ATLAS_MUST_CHECK int atlas_jumbf_close(struct atlas_buf *b, size_t mark, struct atlas_error *error);
 

@@ -83,6 +83,7 @@ bool atlas_cbor_more(const struct atlas_cbor *c);
 
 int atlas_cbor_take_uint(struct atlas_cbor *c, uint64_t *ret_v);
 int atlas_cbor_take_int(struct atlas_cbor *c, int64_t *ret_v);           /* refuses what does not fit int64_t */
+int atlas_cbor_take_negint(struct atlas_cbor *c, uint64_t *ret_v);       /* only below zero: it is -1 - *ret_v */
 int atlas_cbor_take_bytes(struct atlas_cbor *c, struct atlas_span *ret_bytes); /* never p == NULL, even when empty */
 int atlas_cbor_take_text(struct atlas_cbor *c, struct atlas_span *ret_text);
 int atlas_cbor_take_date(struct atlas_cbor *c, struct atlas_span *ret_text); /* text, with or without tag 0 */
@@ -151,6 +152,7 @@ int atlas_cbor_read_map(struct atlas_cbor *c, const struct atlas_cbor_field *fie
 /* Shortest heads; out of memory is sticky in the buffer. Text must be UTF-8: that is the caller's duty. */
 void atlas_cbor_write_uint(struct atlas_buf *b, uint64_t v);
 void atlas_cbor_write_int(struct atlas_buf *b, int64_t v);
+void atlas_cbor_write_negint(struct atlas_buf *b, uint64_t v); /* -1 - v */
 void atlas_cbor_write_bytes(struct atlas_buf *b, struct atlas_span bytes);
 void atlas_cbor_write_text(struct atlas_buf *b, struct atlas_span text);
 void atlas_cbor_write_bool(struct atlas_buf *b, bool v);

@@ -13,10 +13,12 @@ struct atlas_module_state {
 };
 
 /* Each stage adds its functions and types to the module: 0, or -1 with an exception set. */
-int atlas_py_measure_exec(PyObject *module);
+int atlas_py_measure_exec(PyObject *module); /* calls the next one */
+int atlas_py_merkle_exec(PyObject *module);
 int atlas_py_claim_exec(PyObject *module);
 int atlas_py_sign_exec(PyObject *module);
 int atlas_py_verify_exec(PyObject *module);
+int atlas_py_cbor_exec(PyObject *module);
 
 /* raise.c: turn the error into one exception of atlas/errors.py; always NULL, so `return atlas_py_raise(...)` reads
  * well. An exception that is already set (by a Python callback) is left as it is. `module` may be any object of this
@@ -32,6 +34,7 @@ PyObject *atlas_py_bytes(struct atlas_span s);             /* new reference; Non
 PyObject *atlas_py_text(struct atlas_span s);              /* new reference; UTF-8, undecodable bytes backslash-escaped */
 PyObject *atlas_py_digest(const struct atlas_digest *d);   /* new reference: ("sha256", bytes) or None when absent */
 int atlas_py_digest_arg(PyObject *value, struct atlas_digest *ret_digest); /* None or (name, bytes); -1: exception set */
+int atlas_py_alg_arg(const char *name, int *ret_alg);      /* "sha256" and so on; -1: exception set */
 
 /* cbor.c: one document of the profile as plain Python data; NULL with an exception set. */
 PyObject *atlas_py_cbor_decode(PyObject *module, struct atlas_span document, const char *where);

@@ -1,5 +1,5 @@
-/* cursor.c - typed steps through one document. Bounds are checked again at every step: memory safety does not rest on the
- * document having been checked. */
+/* cursor.c - typed steps through one document. Bounds are checked again at every step: memory safety does not rest on
+ * the document having been checked. */
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -146,6 +146,16 @@ int atlas_cbor_take_int(struct atlas_cbor *c, int64_t *ret_v)
     }
     *ret_v = negative ? -1 - (int64_t)item.v : (int64_t)item.v;
     return ATLAS_OK;
+}
+
+int atlas_cbor_take_negint(struct atlas_cbor *c, uint64_t *ret_v)
+{
+    struct atlas_cbor_item item = {0};
+    int rc = take(c, ATLAS_CBOR_NEGINT, "a negative integer", &item);
+    if (rc == ATLAS_OK) {
+        *ret_v = item.v;
+    }
+    return rc;
 }
 
 int atlas_cbor_take_bytes(struct atlas_cbor *c, struct atlas_span *ret_bytes)

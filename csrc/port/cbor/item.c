@@ -18,7 +18,8 @@ static int read_argument(struct atlas_span rest, unsigned info, bool is_float, s
 {
     static const uint64_t smallest[] = {INFO_1_BYTE, UINT64_C(1) << 8, UINT64_C(1) << 16, UINT64_C(1) << 32};
     if (info > INFO_8_BYTES) {
-        return refuse(ret_why, ATLAS_E_CBOR, info == INFO_INDEFINITE ? "has no definite length" : "has a reserved head");
+        return refuse(ret_why, ATLAS_E_CBOR,
+                      info == INFO_INDEFINITE ? "has no definite length" : "has a reserved head");
     }
     struct atlas_span argument;
     if (!atlas_span_take(&rest, (size_t)1 << (info - INFO_1_BYTE), &argument)) {

@@ -17,10 +17,17 @@ void atlas_cbor_write_uint(struct atlas_buf *b, uint64_t v)
 
 void atlas_cbor_write_int(struct atlas_buf *b, int64_t v)
 {
+    if (v < 0) {
+        atlas_cbor_write_negint(b, (uint64_t)(-1 - v));
+    } else {
+        atlas_cbor_write_uint(b, (uint64_t)v);
+    }
+}
+
+void atlas_cbor_write_negint(struct atlas_buf *b, uint64_t v)
+{
     uint8_t head[HEAD_BYTES];
-    size_t n = v < 0 ? cbor_encode_negint((uint64_t)(-1 - v), head, sizeof head)
-                     : cbor_encode_uint((uint64_t)v, head, sizeof head);
-    atlas_buf_append(b, atlas_span_of(head, n));
+    atlas_buf_append(b, atlas_span_of(head, cbor_encode_negint(v, head, sizeof head)));
 }
 
 void atlas_cbor_write_bytes(struct atlas_buf *b, struct atlas_span bytes)
