@@ -44,3 +44,14 @@ int atlas_py_digest_arg(PyObject *value, struct atlas_digest *ret_digest)
     }
     return 0;
 }
+
+int atlas_py_alg_arg(const char *name, int *ret_alg)
+{
+    enum atlas_alg alg = atlas_alg_of(atlas_span_str(name));
+    if (alg == ATLAS_ALG_NONE) {
+        PyErr_Format(PyExc_ValueError, "unknown hash algorithm '%s': sha256, sha384 or sha512", name);
+        return -1;
+    }
+    *ret_alg = (int)alg;
+    return 0;
+}

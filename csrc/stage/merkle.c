@@ -69,6 +69,11 @@ int atlas_merkle_init(struct atlas_merkle *m, int alg, struct atlas_error *error
     return atlas_hasher_init(&m->hasher, alg, error);
 }
 
+void atlas_merkle_reset(struct atlas_merkle *m)
+{
+    m->n = 0;
+}
+
 void atlas_merkle_release(struct atlas_merkle *m)
 {
     atlas_hasher_release(&m->hasher);

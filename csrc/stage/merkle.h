@@ -26,6 +26,7 @@ struct atlas_merkle {
 };
 
 int atlas_merkle_init(struct atlas_merkle *m, int alg, struct atlas_error *error) ATLAS_MUST_CHECK;
+void atlas_merkle_reset(struct atlas_merkle *m);   /* no leaves again, for the next tree */
 void atlas_merkle_release(struct atlas_merkle *m); /* also for one that is all zeroes */
 
 int atlas_merkle_append(struct atlas_merkle *m, struct atlas_span entry, struct atlas_error *error) ATLAS_MUST_CHECK;
