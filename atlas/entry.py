@@ -100,6 +100,23 @@ def name_of(manifest: Manifest) -> str:
     return text_of(content(manifest, MEASUREMENT), "name") or text_of(content(manifest, HASH_DATA), "name")
 
 
+def signer_of(manifest: Manifest) -> str:
+    """The name in the certificate that the signature names, not verified; "" where it cannot be read.
+
+    COSE_Sign1 is tag 18 and an array (RFC 9052, 4.2); x5chain is header 33 (RFC 9360) or its older text label.
+    """
+    from atlas import _core
+
+    try:
+        protected = _core.cbor_decode(_core.cbor_decode(manifest["signature"][1:])[0])
+        chain = protected.get(33, protected.get("x5chain"))
+        leaf = chain[0] if isinstance(chain, list) else chain
+        found = _core.certificate_info(leaf)
+    except (AtlasError, LookupError, TypeError, AttributeError):
+        return ""
+    return text_of(found, "common_name") or text_of(found, "subject")
+
+
 def describe(sha256: str, data: bytes, added_ns: int) -> Entry | None:
     """The entry of a manifest; None for bytes that are not one."""
     if not is_manifest(data):

@@ -21,6 +21,7 @@ from atlas.entry import (
     name_of,
     number_of,
     read_manifests,
+    signer_of,
     text_of,
 )
 from atlas.errors import AtlasError, NotFound
@@ -145,12 +146,6 @@ class _Walk:
             return None
         self._add(manifests)
         return str(manifests[-1]["urn"]), "known"
-
-
-def signer_of(manifest: Manifest) -> str:
-    """The name in the signing certificate; "" where it cannot be read."""
-    signer = manifest.get("signer")
-    return text_of(signer, "name") if isinstance(signer, dict) else ""
 
 
 def lineage(

@@ -96,12 +96,6 @@ def _generator(manifest: Manifest) -> str:
     return f"{text_of(info, 'name')} {text_of(info, 'version')}" if isinstance(info, dict) else ""
 
 
-def _signer(manifest: Manifest) -> str:
-    from atlas.lineage import signer_of
-
-    return signer_of(manifest)
-
-
 def _inputs(manifest: Manifest) -> Iterator[str]:
     from atlas.entry import INPUTS, content, text_of
 
@@ -122,14 +116,14 @@ def _gaps(manifest: Manifest) -> Iterator[str]:
 
 def summary(manifest: Manifest) -> Iterator[str]:
     """What one wants to know first."""
-    from atlas.entry import MEASUREMENT, METRICS, RUN, bindings, content, name_of, number_of, text_of
+    from atlas.entry import MEASUREMENT, METRICS, RUN, bindings, content, name_of, number_of, signer_of, text_of
 
     measured = content(manifest, MEASUREMENT)
     size = human_size(number_of(measured, "size"))
     facts = [
         ("artifact", f"{name_of(manifest)} ({text_of(measured, 'kind') or 'file'}, {size})"),
         *((form, f"{alg}:{value.hex()}") for form, alg, value in bindings(manifest)),
-        ("signed by", _signer(manifest)),
+        ("signed by", signer_of(manifest)),
         ("written by", _generator(manifest)),
         *(("made from", text) for text in _inputs(manifest)),
         *(("not covered", text) for text in _gaps(manifest)),
