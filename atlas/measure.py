@@ -26,30 +26,23 @@ def measure(
 ) -> Measurement:
     """The digests of a file or directory, by what is on disk; a link given as `path` is followed.
 
-    `flat` and `tree` choose the digests of a file; a directory always has both. `ignore` (directories only) lists names,
-    at any depth, and relative paths. `threads` is 0 for one per CPU. `progress(done, total)` is called now and then with
-    bytes, total being 0 while it is not known; it may return False, or raise, to stop.
+    `flat` and `tree` choose the digests of a file; a directory always has both. `ignore` (directories only) lists
+    names, at any depth, and relative paths. `threads` is 0 for one per CPU. `progress(done, total)` is called now and
+    then with bytes, total being 0 while it is not known; it may return False, or raise, to stop.
 
     Raises FileChanged when anything changes meanwhile, NotFound, or SystemFailure; its code is ATLAS_E_REFUSED for what
     is never measured: devices, FIFOs, sockets, links that lead out of the directory.
     """
     if _is_directory(path):
         ignored = tuple(ignore)
-        *head, index, links = _core.measure_directory(path, alg=alg, ignore=ignored, threads=threads, progress=progress)
-        return from_core(*head, index=index, links=MappingProxyType(links), ignore=ignored)
-    return from_core(*_core.measure_file(path, alg=alg, flat=flat, tree=tree, threads=threads, progress=progress))
+        result = _core.measure_directory(path, alg=alg, ignore=ignored, threads=threads, progress=progress)
+        return from_core(result[:6], index=result[6], links=MappingProxyType(result[7]), ignore=ignored)
+    return from_core(_core.measure_file(path, alg=alg, flat=flat, tree=tree, threads=threads, progress=progress))
 
 
-def from_core(
-    kind: Any,
-    flat: tuple[str, bytes] | None,
-    tree: tuple[str, bytes] | None,
-    size: int,
-    files: int,
-    oms: tuple[str, bytes] | None,
-    **directory: Any,
-) -> Measurement:
+def from_core(result: tuple[Any, ...], **directory: Any) -> Measurement:
     """What `_core.measure_file`, `measure_fd` or `Measurer.finish` returned, as a Measurement."""
+    kind, flat, tree, size, files, oms = result
     return Measurement(kind, Digest.of(flat), Digest.of(tree), size, files, Digest.of(oms), **directory)
 
 
