@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, final
+from typing import Any, Literal, TypedDict, final
 
 from typing_extensions import Buffer
 
@@ -83,6 +83,77 @@ def claim_build(
 ) -> tuple[bytes, bytes]: ...
 def claim_seal(urn: str, assertions: bytes, claim: bytes, cose: bytes, ancestors: list[bytes], /) -> bytes: ...
 def store_read(store: bytes, /) -> list[dict[str, Any]]: ...
+
+# ------------------------------------------------------------------------------------------------------------- sign
+
+_Purpose = Literal["claim", "tsa", "ocsp"]
+
+class _CertificateInfo(TypedDict):
+    common_name: str
+    subject: str
+    issuer: str
+    serial: str
+    alg: str | None  # what its key signs with unless told otherwise
+    spki: bytes
+    spki_sha256: bytes
+    not_before: int
+    not_after: int
+    self_issued: bool
+
+class _Revocation(TypedDict):
+    leaf_covered: bool
+    issuers_covered: bool
+    stale: bool
+    revoked_later: bool
+    revoked_at: int
+
+class _Chain(TypedDict):
+    length: int
+    anchor: bytes
+    revocation: _Revocation
+
+class _Timestamp(TypedDict):
+    gen_time: int
+    trusted: bool
+    authority: str
+    revocation: _Revocation
+
+class _Ocsp(TypedDict):
+    status: Literal["unknown", "good", "revoked later"]
+    this_update: int
+    next_update: int
+    revoked_at: int
+
+@final
+class Key:
+    def __new__(cls, pem: Buffer, password: Buffer | None = None) -> Key: ...
+    @property
+    def alg(self) -> str: ...
+    @property
+    def spki(self) -> bytes: ...
+    def sign(self, tbs: Buffer, alg: str | None = None) -> bytes: ...
+    def match(self, certificate: Buffer, /) -> None: ...
+
+@final
+class Trust:
+    def __new__(cls, anchors: bytes = b"", tsa_anchors: bytes = b"", crls: Iterable[bytes] = ()) -> Trust: ...
+    def check_chain(self, chain: Iterable[bytes], time: int, now: int, purpose: _Purpose = "claim") -> _Chain: ...
+    def check_timestamp(self, token: Buffer, message: Buffer, now: int) -> _Timestamp: ...
+    def check_ocsp(self, response: Buffer, chain: Iterable[bytes], time: int, now: int) -> _Ocsp: ...
+
+def sign_prepare(claim: Buffer, alg: str, chain: Iterable[bytes], /) -> tuple[bytes, bytes]: ...
+def sign_countertbs(protected: bytes, signature: bytes, /) -> bytes: ...
+def sign_finish(
+    claim: bytes, protected: bytes, signature: bytes, timestamp: bytes | None = None, ocsp: Iterable[bytes] = ()
+) -> bytes: ...
+def signature_verify(alg: str, spki: Buffer, tbs: Buffer, signature: Buffer, /) -> None: ...
+def certificate_info(der: Buffer, /) -> _CertificateInfo: ...
+def certificate_chain_check(chain: Iterable[bytes], purpose: _Purpose = "claim", /) -> None: ...
+def certificates_from_pem(pem: Buffer, /) -> list[bytes]: ...
+def certificate_to_pem(der: Buffer, /) -> bytes: ...
+def keygen(name: str, alg: str, years: int, /) -> tuple[bytes, bytes, bytes, bytes]: ...
+def timestamp_request(message: Buffer, /) -> bytes: ...
+def timestamp_token(request: Buffer, response: Buffer, /) -> bytes: ...
 
 # ----------------------------------------------------------------------------------------------------------- verify
 

@@ -493,9 +493,10 @@ static PyObject *certificate_info(PyObject *module, PyObject *args)
     if (atlas_certificate_read(atlas_py_span(&der), &c, &error) < 0) {
         result = atlas_py_raise(module, &error);
     } else {
-        result = Py_BuildValue("{s:s,s:s,s:s,s:s,s:N,s:N,s:L,s:L,s:O}", "common_name", c.common_name, "subject",
-                               c.subject, "issuer", c.issuer, "serial", c.serial, "spki", atlas_py_bytes(c.spki),
-                               "spki_sha256", atlas_py_bytes(atlas_digest_span(&c.spki_sha256)), "not_before",
+        result = Py_BuildValue("{s:s,s:s,s:s,s:s,s:s,s:N,s:N,s:L,s:L,s:O}", "common_name", c.common_name, "subject",
+                               c.subject, "issuer", c.issuer, "serial", c.serial, "alg", atlas_cose_alg_name(c.alg),
+                               "spki", atlas_py_bytes(c.spki), "spki_sha256",
+                               atlas_py_bytes(atlas_digest_span(&c.spki_sha256)), "not_before",
                                (long long)c.not_before, "not_after", (long long)c.not_after, "self_issued",
                                c.self_issued ? Py_True : Py_False);
     }

@@ -226,6 +226,8 @@ int atlas_certificate_read(struct atlas_span der, struct atlas_certificate *ret_
     ATLAS_TRY(read_serial(x, view.serial, error));
     ATLAS_TRY(atlas_x509_time(X509_get0_notBefore(x), "certificate", &view.not_before, error));
     ATLAS_TRY(atlas_x509_time(X509_get0_notAfter(x), "certificate", &view.not_after, error));
+    EVP_PKEY *key = X509_get0_pubkey(x);
+    view.alg = key != NULL ? atlas_pkey_alg(key) : ATLAS_COSE_NONE;
     view.self_issued = X509_NAME_cmp(X509_get_subject_name(x), X509_get_issuer_name(x)) == 0;
     *ret_certificate = view;
 out:

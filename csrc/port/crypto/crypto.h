@@ -97,6 +97,7 @@ struct atlas_certificate {
     char serial[2 * 20 + 4];          /* lower-case hexadecimal; a leading '-' if negative */
     struct atlas_span spki;           /* SubjectPublicKeyInfo, borrowed from the certificate */
     struct atlas_digest spki_sha256;
+    enum atlas_cose_alg alg;          /* what its key signs with unless told otherwise; ATLAS_COSE_NONE: nothing of ours */
     int64_t not_before;
     int64_t not_after; /* inclusive */
     bool self_issued;  /* subject and issuer are the same name */
@@ -221,7 +222,7 @@ int atlas_timestamp_request(struct atlas_span message, struct atlas_buf *ret_req
                             struct atlas_error *error) ATLAS_MUST_CHECK;
 
 /* The token inside a TimeStampResp, borrowed from it, after checking that it answers that request: granted, same nonce,
- * same imprint, certificate included, well signed. */
+ * same imprint, certificate included, well signed. ATLAS_E_REFUSED: the authority said no, with its words. */
 int atlas_timestamp_response_token(struct atlas_span request, struct atlas_span response, struct atlas_span *ret_token,
                                    struct atlas_error *error) ATLAS_MUST_CHECK;
 

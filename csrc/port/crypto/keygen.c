@@ -9,7 +9,7 @@
 #include "port/crypto/pem.h"
 
 static const char where[] = "keygen";
-static const char organisation[] = "Atlas development CA (self-made, not vetted)";
+static const char organisation[] = "Atlas development CA (not vetted)";
 
 static int failed(struct atlas_error *error)
 {
@@ -122,7 +122,7 @@ static X509 *new_certificate(struct atlas_span unit, struct atlas_span common_na
 
 static int new_root(struct atlas_span name, EVP_PKEY *key, unsigned years, X509 **ret_root, struct atlas_error *error)
 {
-    X509 *x = new_certificate(name, ATLAS_LIT("Atlas development CA, not for production"), key, years);
+    X509 *x = new_certificate(name, ATLAS_LIT("Atlas development root (not for production)"), key, years);
     if (x == NULL || X509_set_issuer_name(x, X509_get_subject_name(x)) != 1 ||
         !add_extensions(x, x, root_extensions, sizeof root_extensions / sizeof root_extensions[0]) ||
         X509_sign(x, key, EVP_sha384()) <= 0) {

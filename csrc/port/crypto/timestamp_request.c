@@ -89,7 +89,7 @@ static int check_status(struct atlas_span info, struct atlas_error *error)
     if (atlas_der_take(&info, ATLAS_DER_SEQUENCE, &texts) && atlas_der_take(&texts.content, ATLAS_DER_UTF8, &text)) {
         printable(text.content, words);
     }
-    return atlas_error_set(error, ATLAS_E_NOT_FOUND, where, "the authority refused, status %u%s%s",
+    return atlas_error_set(error, ATLAS_E_REFUSED, where, "the authority refused, status %u%s%s",
                            status.content.p[status.content.n - 1], words[0] != '\0' ? ": " : "", words);
 }
 
