@@ -182,7 +182,7 @@ static bool find_spki(struct atlas_span der, struct atlas_span *ret_spki)
     }
     struct atlas_span rest = tbs.content;
     (void)atlas_der_take(&rest, ATLAS_DER_CONTEXT0, &field); /* version */
-    for (size_t i = 0; i < 5; i++) { /* serial number, signature, issuer, validity, subject */
+    for (size_t i = 0; i < 5; i++) {                         /* serial number, signature, issuer, validity, subject */
         if (!atlas_der_next(&rest, &field)) {
             return false;
         }

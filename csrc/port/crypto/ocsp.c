@@ -58,8 +58,8 @@ static bool is_named(const OCSP_BASICRESP *basic, X509 *x)
     }
     /* RFC 6960, 4.2.1: SHA-1 of the key, a name and not a proof; the signature is checked below. */
     return X509_pubkey_digest(x, EVP_sha1(), hash, &n) == 1 &&
-           atlas_span_equal(atlas_span_of(hash, n), atlas_span_of(ASN1_STRING_get0_data(key_hash),
-                                                                  (size_t)ASN1_STRING_length(key_hash)));
+           atlas_span_equal(atlas_span_of(hash, n),
+                            atlas_span_of(ASN1_STRING_get0_data(key_hash), (size_t)ASN1_STRING_length(key_hash)));
 }
 
 /* RFC 6960, 4.2.2.2: the issuer itself, or one to whom it gave OCSPSigning directly. */
@@ -220,7 +220,8 @@ static int judge(const struct inquiry *inquiry, OCSP_SINGLERESP *single, struct 
 /* Several answers about one certificate: a revocation wins, then a statement, then the first failure. */
 static bool is_better(int rc, int best)
 {
-    return rc == ATLAS_E_REVOKED || best == ATLAS_E_NOT_FOUND || (best < 0 && best != ATLAS_E_REVOKED && rc == ATLAS_OK);
+    return rc == ATLAS_E_REVOKED || best == ATLAS_E_NOT_FOUND ||
+           (best < 0 && best != ATLAS_E_REVOKED && rc == ATLAS_OK);
 }
 
 static int find_answer(const struct inquiry *inquiry, OCSP_BASICRESP *basic, struct atlas_ocsp *ret_ocsp,

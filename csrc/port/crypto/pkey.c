@@ -108,7 +108,8 @@ static int check_rsa(const EVP_PKEY *key, const char *where, struct atlas_error 
     BN_free(e);
     BN_free(n);
     return good ? ATLAS_OK
-                : atlas_ossl_fail(error, ATLAS_E_CREDENTIAL, where, "the RSA key has an unacceptable exponent or modulus");
+                : atlas_ossl_fail(error, ATLAS_E_CREDENTIAL, where,
+                                  "the RSA key has an unacceptable exponent or modulus");
 }
 
 /* y of the points of small order on edwards25519, little endian: 0 (order 4), 1 (order 1), p - 1 (order 2), and the two

@@ -64,8 +64,8 @@ static bool in_scope(X509_CRL *crl, X509 *x)
 
 static bool signed_by(X509_CRL *crl, X509 *issuer)
 {
-    bool may = (X509_get_extension_flags(issuer) & EXFLAG_KUSAGE) == 0 ||
-               (X509_get_key_usage(issuer) & KU_CRL_SIGN) != 0;
+    bool may =
+        (X509_get_extension_flags(issuer) & EXFLAG_KUSAGE) == 0 || (X509_get_key_usage(issuer) & KU_CRL_SIGN) != 0;
     return may && X509_CRL_verify(crl, X509_get0_pubkey(issuer)) == 1;
 }
 

@@ -56,7 +56,8 @@ void atlas_path_free(STACK_OF(X509) *path);
 int atlas_path_revocation(const struct atlas_trust *trust, STACK_OF(X509) *path, int64_t time, int64_t now,
                           struct atlas_revocation *ret_revocation, struct atlas_error *error);
 
-/* The same for one certificate and its issuer, adding to *revocation; sets *ret_covered when a current CRL was heard. */
+/* The same for one certificate and its issuer, adding to *revocation; sets *ret_covered when a current CRL was heard.
+ */
 int atlas_crl_check(const struct atlas_trust *trust, X509 *x, X509 *issuer, int64_t time, int64_t now,
                     struct atlas_revocation *revocation, bool *ret_covered, struct atlas_error *error);
 
