@@ -15,8 +15,8 @@
  *     ATLAS_TRY(atlas_cbor_leave(&list));
  *
  * Codes: ATLAS_E_JUMBF boxes, ATLAS_E_CBOR encoding (claim.cbor.invalid, assertion.cbor.invalid), ATLAS_E_C2PA
- * well-formed but not the schema (claim.malformed, ...malformed), ATLAS_E_UNSUPPORTED recognised and outside the profile,
- * ATLAS_E_LIMIT.
+ * well-formed but not the schema (claim.malformed, ...malformed), ATLAS_E_UNSUPPORTED recognised and outside the
+ * profile, ATLAS_E_LIMIT.
  */
 #ifndef ATLAS_FORMAT_C2PA_H
 #define ATLAS_FORMAT_C2PA_H
