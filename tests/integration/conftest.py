@@ -9,13 +9,17 @@ from pathlib import Path
 import pytest
 from command import ATLAS, Command
 
+import atlas as atlas_package
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> dict[str, str]:
     """An environment in which nothing of this machine's user is found."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ATLAS_", "XDG_"))}
     kept.pop("NO_COLOR", None)
-    return {**kept, "HOME": str(tmp_path / "home"), "ATLAS_STORE": str(tmp_path / "store")}
+    package = Path(atlas_package.__file__).parent.parent  # works without an installation too
+    path = os.pathsep.join(filter(None, (str(package), kept.get("PYTHONPATH"))))
+    return {**kept, "HOME": str(tmp_path / "home"), "ATLAS_STORE": str(tmp_path / "store"), "PYTHONPATH": path}
 
 
 @pytest.fixture
