@@ -1,14 +1,36 @@
 /* sign.c - glue: keys and the functions of the sign stage. Converts, releases the GIL, raises. */
 #include "python/sign.h"
 
+#include "format/cose.h"
 #include "stage/sign.h"
 
 /* --------------------------------------------------------------------------------------------- arguments */
 
-/* "ES256" -> its number; a name that is not known becomes ATLAS_COSE_NONE, which the core refuses. */
-static int64_t alg_of(const char *name)
+/* Converter for O&: "ES256" or -7. A name that is not known becomes ATLAS_COSE_NONE; what is allowed is for the core to
+ * say. */
+static int alg_arg(PyObject *value, void *ret_alg)
 {
-    return atlas_cose_alg_of(atlas_span_str(name));
+    int64_t *alg = ret_alg;
+    if (PyLong_Check(value)) {
+        *alg = PyLong_AsLongLong(value);
+        return PyErr_Occurred() == NULL;
+    }
+    Py_ssize_t n;
+    const char *name = PyUnicode_Check(value) ? PyUnicode_AsUTF8AndSize(value, &n) : NULL;
+    if (name == NULL) {
+        if (PyErr_Occurred() == NULL) {
+            PyErr_SetString(PyExc_TypeError, "an algorithm is a name such as 'ES256' or its COSE number");
+        }
+        return 0;
+    }
+    *alg = atlas_cose_alg_of(atlas_span_of(name, (size_t)n));
+    return 1;
+}
+
+/* The same; None leaves what is there. */
+static int alg_or_none_arg(PyObject *value, void *ret_alg)
+{
+    return value == Py_None ? 1 : alg_arg(value, ret_alg);
 }
 
 void atlas_py_spans_release(struct atlas_py_spans *list)
@@ -81,8 +103,10 @@ static PyObject *key_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     struct atlas_error error = ATLAS_ERROR_INIT;
     struct atlas_key *key = NULL;
     int rc;
-    Py_BEGIN_ALLOW_THREADS rc = atlas_key_new(atlas_py_span(&pem), atlas_py_span(&password), &key, &error);
-    Py_END_ALLOW_THREADS PyBuffer_Release(&pem);
+    Py_BEGIN_ALLOW_THREADS
+    rc = atlas_key_new(atlas_py_span(&pem), atlas_py_span(&password), &key, &error);
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&pem);
     PyBuffer_Release(&password);
     allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     struct py_key *self = (struct py_key *)alloc(type, 0);
@@ -129,16 +153,17 @@ static PyObject *key_sign(PyObject *self, PyObject *args, PyObject *kwargs)
     static char *keywords[] = {"tbs", "alg", NULL};
     const struct atlas_key *key = ((struct py_key *)self)->key;
     Py_buffer tbs;
-    const char *alg = NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "y*|z:sign", keywords, &tbs, &alg)) {
+    int64_t alg = atlas_key_alg(key);
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "y*|O&:sign", keywords, &tbs, alg_or_none_arg, &alg)) {
         return NULL;
     }
     struct atlas_error error = ATLAS_ERROR_INIT;
     struct atlas_buf signature = ATLAS_BUF_INIT;
-    int64_t number = alg != NULL ? alg_of(alg) : atlas_key_alg(key);
     int rc;
-    Py_BEGIN_ALLOW_THREADS rc = atlas_key_sign(key, number, atlas_py_span(&tbs), &signature, &error);
-    Py_END_ALLOW_THREADS PyBuffer_Release(&tbs);
+    Py_BEGIN_ALLOW_THREADS
+    rc = atlas_key_sign(key, alg, atlas_py_span(&tbs), &signature, &error);
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&tbs);
     return atlas_py_buf_result(self, rc, &signature, &error);
 }
 
@@ -186,10 +211,10 @@ static PyType_Spec key_spec = {
 static PyObject *sign_prepare(PyObject *module, PyObject *args)
 {
     Py_buffer claim;
-    const char *alg;
+    int64_t alg;
     PyObject *sequence;
     struct atlas_py_spans chain;
-    if (!PyArg_ParseTuple(args, "y*sO:sign_prepare", &claim, &alg, &sequence)) {
+    if (!PyArg_ParseTuple(args, "y*O&O:sign_prepare", &claim, alg_arg, &alg, &sequence)) {
         return NULL;
     }
     if (atlas_py_spans_init(sequence, &chain) < 0) {
@@ -200,9 +225,10 @@ static PyObject *sign_prepare(PyObject *module, PyObject *args)
     struct atlas_buf header = ATLAS_BUF_INIT;
     struct atlas_buf tbs = ATLAS_BUF_INIT;
     int rc;
-    Py_BEGIN_ALLOW_THREADS rc =
-        atlas_sign_prepare(atlas_py_span(&claim), alg_of(alg), chain.spans, chain.n, &header, &tbs, &error);
-    Py_END_ALLOW_THREADS atlas_py_spans_release(&chain);
+    Py_BEGIN_ALLOW_THREADS
+    rc = atlas_sign_prepare(atlas_py_span(&claim), alg, chain.spans, chain.n, &header, &tbs, &error);
+    Py_END_ALLOW_THREADS
+    atlas_py_spans_release(&chain);
     PyBuffer_Release(&claim);
     PyObject *result =
         rc < 0 ? atlas_py_raise(module, &error)
@@ -243,30 +269,85 @@ static PyObject *sign_finish(PyObject *module, PyObject *args, PyObject *kwargs)
     struct atlas_error error = ATLAS_ERROR_INIT;
     struct atlas_buf cose = ATLAS_BUF_INIT;
     int rc;
-    Py_BEGIN_ALLOW_THREADS rc = atlas_sign_finish(atlas_span_of(p[0], (size_t)n[0]), atlas_span_of(p[1], (size_t)n[1]),
-                                                  atlas_span_of(p[2], (size_t)n[2]), atlas_span_of(p[3], (size_t)n[3]),
-                                                  ocsp.spans, ocsp.n, &cose, &error);
-    Py_END_ALLOW_THREADS atlas_py_spans_release(&ocsp);
+    Py_BEGIN_ALLOW_THREADS
+    rc = atlas_sign_finish(atlas_span_of(p[0], (size_t)n[0]), atlas_span_of(p[1], (size_t)n[1]),
+                           atlas_span_of(p[2], (size_t)n[2]), atlas_span_of(p[3], (size_t)n[3]), ocsp.spans, ocsp.n,
+                           &cose, &error);
+    Py_END_ALLOW_THREADS
+    atlas_py_spans_release(&ocsp);
     return atlas_py_buf_result(module, rc, &cose, &error);
 }
 
 static PyObject *signature_verify(PyObject *module, PyObject *args)
 {
-    const char *alg;
+    int64_t alg;
     Py_buffer spki;
     Py_buffer tbs;
     Py_buffer signature;
-    if (!PyArg_ParseTuple(args, "sy*y*y*:signature_verify", &alg, &spki, &tbs, &signature)) {
+    if (!PyArg_ParseTuple(args, "O&y*y*y*:signature_verify", alg_arg, &alg, &spki, &tbs, &signature)) {
         return NULL;
     }
     struct atlas_error error = ATLAS_ERROR_INIT;
     int rc;
-    Py_BEGIN_ALLOW_THREADS rc = atlas_signature_verify(alg_of(alg), atlas_py_span(&spki), atlas_py_span(&tbs),
-                                                       atlas_py_span(&signature), &error);
-    Py_END_ALLOW_THREADS PyBuffer_Release(&spki);
+    Py_BEGIN_ALLOW_THREADS
+    rc = atlas_signature_verify(alg, atlas_py_span(&spki), atlas_py_span(&tbs), atlas_py_span(&signature), &error);
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&spki);
     PyBuffer_Release(&tbs);
     PyBuffer_Release(&signature);
     return atlas_py_none_result(module, rc, &error);
+}
+
+/* ---------------------------------------------------------------------------------------------------- COSE */
+
+static PyObject *cose_chain(const struct atlas_cose_sign1 *sign1, struct atlas_error *error)
+{
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list != NULL && i < sign1->certificates; i++) {
+        struct atlas_span der;
+        PyObject *item = atlas_cose_certificate(sign1, i, &der, error) < 0 ? NULL : atlas_py_bytes(der);
+        if (item == NULL || PyList_Append(list, item) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(item);
+    }
+    return list;
+}
+
+static PyObject *cose_read(PyObject *module, PyObject *args)
+{
+    const char *p;
+    Py_ssize_t n;
+    if (!PyArg_ParseTuple(args, "y#:cose_read", &p, &n)) {
+        return NULL;
+    }
+    struct atlas_error error = ATLAS_ERROR_INIT;
+    struct atlas_cose_sign1 sign1;
+    PyObject *chain = NULL;
+    if (atlas_cose_read(atlas_span_of(p, (size_t)n), &sign1, &error) == ATLAS_OK) {
+        chain = cose_chain(&sign1, &error);
+    }
+    if (chain == NULL) {
+        return atlas_py_raise(module, &error);
+    }
+    return Py_BuildValue("{s:L,s:N,s:N,s:N,s:N,s:N,s:N}", "alg", (long long)sign1.alg, "chain", chain, "protected",
+                         atlas_py_bytes(sign1.protected_), "payload", atlas_py_bytes(sign1.payload), "signature",
+                         atlas_py_bytes(sign1.signature), "timestamp", atlas_py_bytes(sign1.timestamp), "ocsp",
+                         atlas_py_bytes(sign1.ocsp));
+}
+
+static PyObject *cose_sig_structure(PyObject *module, PyObject *args)
+{
+    const char *p[3];
+    Py_ssize_t n[3];
+    if (!PyArg_ParseTuple(args, "y#y#y#:cose_sig_structure", &p[0], &n[0], &p[1], &n[1], &p[2], &n[2])) {
+        return NULL;
+    }
+    struct atlas_error error = ATLAS_ERROR_INIT;
+    struct atlas_buf tbs = ATLAS_BUF_INIT;
+    atlas_cose_write_sig_structure(&tbs, atlas_span_of(p[0], (size_t)n[0]), atlas_span_of(p[1], (size_t)n[1]),
+                                   atlas_span_of(p[2], (size_t)n[2]));
+    return atlas_py_buf_result(module, atlas_buf_check(&tbs, &error), &tbs, &error);
 }
 
 /* -------------------------------------------------------------------------------------------------- keygen */
@@ -275,17 +356,18 @@ static PyObject *keygen(PyObject *module, PyObject *args)
 {
     const char *name;
     Py_ssize_t n;
-    const char *alg;
+    int64_t alg;
     unsigned int years;
-    if (!PyArg_ParseTuple(args, "s#sI:keygen", &name, &n, &alg, &years)) {
+    if (!PyArg_ParseTuple(args, "s#O&I:keygen", &name, &n, alg_arg, &alg, &years)) {
         return NULL;
     }
     struct atlas_error error = ATLAS_ERROR_INIT;
     struct atlas_keygen made;
     int rc;
-    Py_BEGIN_ALLOW_THREADS rc = atlas_keygen(atlas_span_of(name, (size_t)n), alg_of(alg), years, &made, &error);
-    Py_END_ALLOW_THREADS if (rc < 0)
-    {
+    Py_BEGIN_ALLOW_THREADS
+    rc = atlas_keygen(atlas_span_of(name, (size_t)n), alg, years, &made, &error);
+    Py_END_ALLOW_THREADS
+    if (rc < 0) {
         return atlas_py_raise(module, &error);
     }
     PyObject *result = Py_BuildValue(
@@ -303,6 +385,9 @@ static PyMethodDef sign_methods[] = {
     {"sign_finish", (PyCFunction)(void (*)(void))sign_finish, METH_VARARGS | METH_KEYWORDS,
      "COSE_Sign1, after its signature was verified."},
     {"signature_verify", signature_verify, METH_VARARGS, "Raise unless the signature is good."},
+    {"cose_read", cose_read, METH_VARARGS, "The parts of a tagged COSE_Sign1."},
+    {"cose_sig_structure", cose_sig_structure, METH_VARARGS,
+     "Sig_structure of protected header, external data, payload."},
     {"keygen", keygen, METH_VARARGS, "(root, root key, chain, key) of a development CA, in PEM."},
     {NULL, NULL, 0, NULL},
 };
