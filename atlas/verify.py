@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atlas import _core
-from atlas.errors import AtlasError, NotFound, SystemFailure
+from atlas.errors import AtlasError, LimitError, NotFound, SystemFailure
 from atlas.locate import Locator
 from atlas.measure import measure
 from atlas.model import Check, Digest, Edge, Identity, Measurement, Node, Verdict
@@ -60,9 +60,15 @@ def verify(
     if isinstance(manifest, bytes):
         data, origin = manifest, "argument"
     else:
-        found = find_manifest(path, manifest=manifest, store=shelf)
+        try:
+            found = find_manifest(path, manifest=manifest, store=shelf)
+        except LimitError as error:
+            return _without_manifest(path, "LIMIT", str(error))
+        except SystemFailure as error:
+            return _without_manifest(path, "ERROR", str(error))
         if found is None:
-            return _without_manifest(path, shelf)
+            text = f"no manifest: neither {path.name}.c2pa beside it nor the store {shelf.directory} knows this artifact"
+            return _without_manifest(path, "INCOMPLETE", text)
         data, origin = found
     locator = Locator(path, root=root, bundle=bundle, store=shelf)
     run = _Run(rules, tree, locator, progress)
@@ -84,14 +90,13 @@ def examine(manifest: bytes, measurement: Measurement) -> Verdict:
     return _verdict(core, "", [], tree_only=measurement.flat is None, origin="")
 
 
-def _without_manifest(path: Path, store: Store) -> Verdict:
-    text = f"no manifest: neither {path.name}.c2pa beside it nor the store {store.directory} knows this artifact"
-    check = Check("claim.missing", "failed", "INCOMPLETE", 0, str(path), text)
-    return Verdict(str(path), "INCOMPLETE", (check,), ())
+def _without_manifest(path: Path, answer: str, text: str) -> Verdict:
+    code = "claim.missing" if answer == "INCOMPLETE" else "general.error"
+    return Verdict(str(path), answer, (Check(code, "failed", answer, 0, str(path), text),), ())
 
 
 def _tuple(m: Measurement) -> tuple[Any, ...]:
-    return (m.kind, m.flat and m.flat.pair, m.tree and m.tree.pair, m.size, m.files)
+    return (m.kind, m.flat and m.flat.pair, m.tree and m.tree.pair, m.size, m.files, m.oms and m.oms.pair)
 
 
 class _Run:

@@ -163,6 +163,9 @@ static int count_parts(struct atlas_c2pa_manifest *m, struct part_counts *counts
 
 static enum atlas_c2pa_problem problem_of(const struct part_counts *counts)
 {
+    if (counts->unknown != 0) { /* a claim in the wrong kind of box is not a missing claim */
+        return ATLAS_C2PA_UNKNOWN_BOX;
+    }
     if (counts->claims != 1) {
         return counts->claims == 0 ? ATLAS_C2PA_CLAIM_MISSING : ATLAS_C2PA_CLAIM_MULTIPLE;
     }
@@ -172,7 +175,7 @@ static enum atlas_c2pa_problem problem_of(const struct part_counts *counts)
     if (counts->stores != 1) {
         return counts->stores == 0 ? ATLAS_C2PA_ASSERTIONS_MISSING : ATLAS_C2PA_ASSERTIONS_MULTIPLE;
     }
-    return counts->unknown != 0 ? ATLAS_C2PA_UNKNOWN_BOX : ATLAS_C2PA_FINE;
+    return ATLAS_C2PA_FINE;
 }
 
 static const char *problem_text(enum atlas_c2pa_problem problem)

@@ -267,17 +267,19 @@ static PyObject *verifier_next(struct verifier *self, PyObject *Py_UNUSED(ignore
     return need.kind == ATLAS_NEED_NOTHING ? Py_NewRef(Py_None) : need_dict(self, &need);
 }
 
-/* (kind, flat, tree, size, files) */
+/* (kind, flat, tree, size, files, oms), as _core.measure_file returns it */
 static int measurement_arg(PyObject *value, struct atlas_measurement *ret_measurement)
 {
     const char *kind;
     PyObject *flat;
     PyObject *tree;
+    PyObject *oms;
     unsigned long long size;
     unsigned long long files;
     struct atlas_measurement m = {.kind = ATLAS_KIND_NONE};
-    if (!PyArg_ParseTuple(value, "sOOKK:measured", &kind, &flat, &tree, &size, &files) ||
-        atlas_py_digest_arg(flat, &m.flat) < 0 || atlas_py_digest_arg(tree, &m.tree) < 0) {
+    if (!PyArg_ParseTuple(value, "sOOKKO:measured", &kind, &flat, &tree, &size, &files, &oms) ||
+        atlas_py_digest_arg(flat, &m.flat) < 0 || atlas_py_digest_arg(tree, &m.tree) < 0 ||
+        atlas_py_digest_arg(oms, &m.oms) < 0) {
         return -1;
     }
     if (atlas_span_equal(atlas_span_str(kind), ATLAS_LIT("file"))) {
@@ -508,7 +510,7 @@ static PyMethodDef methods[] = {
     {"next", (PyCFunction)verifier_next, METH_NOARGS, "next($self)\n--\n\nWhat is needed next; None at the end."},
     {"manifest", (PyCFunction)verifier_manifest, METH_O, "manifest($self, store, /)\n--\n\nThe sidecar asked for."},
     {"measured", (PyCFunction)verifier_measured, METH_VARARGS,
-     "measured($self, measurement, detail='', /)\n--\n\n(kind, flat, tree, size, files) of the artifact asked for."},
+     "measured($self, measurement, detail='', /)\n--\n\n(kind, flat, tree, size, files, oms) of the artifact asked for."},
     {"absent", (PyCFunction)verifier_absent, METH_O, "absent($self, why, /)\n--\n\nWhat was asked for is not there."},
     {"refused", (PyCFunction)verifier_refused, METH_O, "refused($self, why, /)\n--\n\nThe artifact is of a kind that is never measured."},
     {"unreadable", (PyCFunction)verifier_unreadable, METH_O, "unreadable($self, why, /)\n--\n\nWhat was asked for could not be read."},

@@ -156,6 +156,11 @@ static int compare_tree(struct atlas_verifier *v, const struct atlas_measurement
         (stated->directory && stated->files != m->files)) {
         return different(v, ATLAS_SLOT_TREE, "org.atlasml.tree.mismatch", "tree digest or size differ", detail);
     }
+    if (stated->oms.alg != ATLAS_ALG_NONE && m->oms.alg != ATLAS_ALG_NONE &&
+        !atlas_digest_equal(&stated->oms, &m->oms)) {
+        return different(v, ATLAS_SLOT_TREE, "org.atlasml.oms.mismatch", "the OMS root is not that of these files",
+                         ATLAS_SPAN_NONE);
+    }
     return same(v, ATLAS_SLOT_TREE, "org.atlasml.tree.match", "tree digest and size are those that were signed");
 }
 

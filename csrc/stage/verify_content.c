@@ -89,6 +89,7 @@ static int check_declared(struct content *c, const struct atlas_c2pa_link *link,
         if (box != NULL) {
             c->declared[box - atlas_jumbf_index_at(&node->assertions, 0)] = 1;
         }
+        node->inputs_unknown = node->inputs_unknown || atlas_c2pa_kind(label) == ATLAS_C2PA_INPUTS;
         return atlas_report(c->v, c->n, ATLAS_SLOT_COUNT, "assertion.redacted", ATLAS_NOTE, ATLAS_VALID,
                             atlas_buf_span(&c->where), "redacted by a later manifest");
     }
@@ -217,8 +218,8 @@ static bool names_ingredient(struct content *c, const struct atlas_c2pa_link *li
     }
     const struct atlas_jumbf *box = atlas_jumbf_index_find(&node->assertions, ref.label);
     *ret_edge = edge_of(c, ref.label);
-    if (*ret_edge == NULL && atlas_redacted(c->v, c->n, ref.label)) {
-        return true; /* whether that may be is judged with the redaction */
+    if (*ret_edge == NULL && atlas_ingredient_unreadable(c->v, c->n, ref.label)) {
+        return true;
     }
     return box != NULL && *ret_edge != NULL &&
            atlas_c2pa_digest(link->alg, node->claim.alg, link->hash, "action", &stated, NULL) == ATLAS_OK &&
@@ -354,6 +355,7 @@ static int read_inputs(struct content *c, const struct atlas_c2pa_assertion *ass
         if (why.code == ATLAS_OK) {
             atlas_error_set(&why, ATLAS_E_C2PA, "org.atlasml.inputs", "more than one list of inputs");
         }
+        node->inputs_unknown = true;
         return unreadable(c, "org.atlasml.inputs.malformed", &why);
     }
     node->has_inputs = true;

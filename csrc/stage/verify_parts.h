@@ -58,6 +58,8 @@ struct atlas_node {
     bool has_binding;
     bool has_measurement;
     bool has_inputs;
+    bool has_coverage;
+    bool inputs_unknown; /* redacted or unreadable, and reported as such: nothing can be compared with them */
     struct atlas_digest binding; /* c2pa.hash.data */
     struct atlas_span binding_name;
     struct atlas_ml_measurement measurement;
@@ -86,6 +88,7 @@ struct atlas_edge_part {
     bool embedded;
     bool external;
     bool resolved;               /* external: an answer came */
+    bool cyclic;                 /* leads back to its own manifest */
     struct atlas_digest sidecar; /* external */
     uint64_t sidecar_bytes;
     struct atlas_span urn;       /* of the manifest it should lead to */
@@ -198,6 +201,10 @@ uint32_t atlas_graph_bound(const struct atlas_verifier *v, uint32_t node);
 int atlas_check_signature(struct atlas_verifier *v, uint32_t node, struct atlas_error *error);
 int atlas_check_content(struct atlas_verifier *v, uint32_t node, struct atlas_error *error);
 int atlas_check_lineage(struct atlas_verifier *v, uint32_t node, struct atlas_error *error);
+
+/* An ingredient assertion that is there and could not be read, or that was redacted: reported once, not again by
+ * whatever refers to it. */
+bool atlas_ingredient_unreadable(const struct atlas_verifier *v, uint32_t node, struct atlas_span label);
 
 /* Third phase: the next artifact that is needed, ATLAS_NEED_NOTHING at the end; what came of it. */
 int atlas_bytes_next(struct atlas_verifier *v, struct atlas_need *ret_need, struct atlas_error *error);
