@@ -216,6 +216,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if not found:
         return
     terminalreporter.section("provenance")
-    for one in found:
-        present = f"{one['artifacts']['measured']} of {one['artifacts']['of']} artifacts present"
-        terminalreporter.line(f"{one['answer']}  {escape(one['path'])}  ({present})")
+    lines = [
+        f"{one['answer']}  {escape(one['path'])}  "
+        f"({one['artifacts']['measured']} of {one['artifacts']['of']} artifacts present)"
+        for one in found
+    ]
+    for line in dict.fromkeys(lines):
+        terminalreporter.line(line)
