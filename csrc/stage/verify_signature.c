@@ -210,7 +210,7 @@ static int check_revocation(const struct signer *s, const struct atlas_revocatio
     if (by_crl->revoked_later) {
         ATLAS_TRY(note(s, "signingCredential.revokedLater", "revoked, but only after this was signed"));
     }
-    if (s->v->policy.require_revocation && !(by_crl->leaf_covered || by_ocsp)) {
+    if (s->v->policy.require_revocation && !((by_crl->leaf_covered || by_ocsp) && by_crl->issuers_covered)) {
         ATLAS_TRY(atlas_report(s->v, s->n, ATLAS_SLOT_CREDENTIAL, "signingCredential.ocsp.skipped", ATLAS_FAILED,
                                ATLAS_INCOMPLETE, atlas_buf_span(&s->where), "%s",
                                by_crl->stale ? "the revocation list of its issuer is out of date"
