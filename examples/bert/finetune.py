@@ -19,9 +19,9 @@ def main() -> None:
     parser.add_argument("--vocab", type=Path, default=Path("tokenizer/vocab.txt"))
     parser.add_argument("--base", type=Path, default=Path("base/model.pt"))
     parser.add_argument("--out", type=Path, default=Path("model/model.pt"))
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--lr", type=float, default=5e-4)
+    parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""A small encoder with BERT's architecture. It is not bert-base: 4 layers of 128 instead of 12 of 768."""
+"""A small encoder with BERT's architecture. It is not bert-base: 2 layers of 128 instead of 12 of 768."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Config:
     vocabulary: int
     length: int = 32
     hidden: int = 128
-    layers: int = 4
-    heads: int = 4
+    layers: int = 2
+    heads: int = 2
     dropout: float = 0.1
 
 

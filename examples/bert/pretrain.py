@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from data import Sentences, read
+from data import Windows, read
 from model import Bert, Config, MaskedLanguageModel, parameters
 from wordpiece import MASK, SPECIAL, Tokenizer
 
@@ -29,26 +29,27 @@ def main() -> None:
     parser.add_argument("--train", type=Path, default=Path("data/train.jsonl"))
     parser.add_argument("--vocab", type=Path, default=Path("tokenizer/vocab.txt"))
     parser.add_argument("--out", type=Path, default=Path("base/model.pt"))
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--hidden", type=int, default=128)
-    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
     torch.manual_seed(args.seed)
     tokenizer = Tokenizer(args.vocab)
     config = Config(vocabulary=len(tokenizer), hidden=args.hidden, layers=args.layers)
-    data = Sentences([{**row, "label": ""} for row in read(args.train)], tokenizer, config.length, [])
+    data = Windows(read(args.train), tokenizer, config.length)
     model = MaskedLanguageModel(Bert(config))
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.lr, total_steps=args.steps, pct_start=0.1)
+    print(f"{len(data)} windows of {config.length} pieces")
     print(f"BERT architecture, {config.layers} x {config.hidden}, {parameters(model):,} parameters, random start")
 
     step, recent = 0, 0.0
     while step < args.steps:
-        for ids, _ in DataLoader(data, args.batch, shuffle=True, drop_last=True):
+        for ids in DataLoader(data, args.batch, shuffle=True, drop_last=True):
             shown, chosen = mask(ids, len(tokenizer))
             loss = torch.nn.functional.cross_entropy(model(shown, chosen), ids[chosen])
             optimizer.zero_grad()

@@ -78,9 +78,12 @@ class Tokenizer:
     def __len__(self) -> int:
         return len(self.pieces)
 
-    def encode(self, text: str, length: int) -> list[int]:
-        """Exactly `length` numbers: [CLS], the pieces, [SEP], then padding."""
-        ids = [i for word in words(text) for i in self._word(word)][: length - 2]
+    def encode(self, text: str) -> list[int]:
+        return [i for word in words(text) for i in self._word(word)]
+
+    def padded(self, text: str, length: int) -> list[int]:
+        """Exactly `length` numbers: [CLS], as many pieces as fit, [SEP], padding."""
+        ids = self.encode(text)[: length - 2]
         return [CLS, *ids, SEP] + [PAD] * (length - 2 - len(ids))
 
     def _word(self, word: str) -> list[int]:
