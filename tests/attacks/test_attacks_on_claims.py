@@ -45,7 +45,7 @@ EDITS = [
     Case("the generator", INVALID, REPORT, replaced(b"forge", b"Forge"), untouched),
     Case("a metric", INVALID, REPORT, replaced(METRIC, struct.pack(">d", 0.99)), untouched),
     Case("a role", INVALID, TUNED, replaced(b"base model", b"some model"), untouched),
-    Case("a relationship", BROKEN, TUNED, replaced(b"inputTo", b"inputTO"), untouched),
+    Case("a relationship", BROKEN, REPORT, replaced(b"inputTo", b"inputTO"), untouched),
     Case("a label", INVALID, TUNED, replaced(b"org.atlasml.run", b"org.atlasml.ran"), untouched),
     Case("an assertion and its hash", INVALID, TUNED, edited_with_its_hash, says="claimSignature.mismatch"),
     Case("another node's signature", INVALID, TUNED, lambda s: keep_signature(s, BASE), says="claimSignature.mismatch"),
