@@ -1,8 +1,8 @@
 """Step 1: a text-classification data set from the docstrings of Python's standard library.
 
-Every sentence of a docstring becomes a row; its label is the top package that it stands in. Whole files go to the test
-set, so that no sentence of a test file is seen in training. Files outside the labelled packages give text without label,
-for pre-training only.
+Every sentence of a docstring becomes a row; its label is the top package that it stands in. Whole files go to the
+test set, so that no sentence of a test file is seen in training. Files outside the labelled packages give text without
+label, for pre-training only.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python examples/bert/run.py [--out demo-out] [--quick]
 
-Everything happens in the output folder. Exit code 0 means that the honest chain was VALID and every altered copy refused.
+Everything happens in the output folder. Exit code 0: the honest chain was VALID and every altered copy was refused.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ QUICK_RAW = {"asyncio", "email", "http", "importlib", "logging", "multiprocessin
 PROJECT = "# Made by examples/bert/run.py: names in manifests are relative to this folder.\n"
 
 
-class Unexpected(Exception):
+class UnexpectedError(Exception):
     """Something did not end as the case study says."""
 
 
@@ -54,7 +54,7 @@ class Stage:
         if lines is not None:
             print("".join("  " + line for line in kept[-lines:]), end="", flush=True)
         if child.returncode != expect:
-            raise Unexpected(f"{shown}: exit code {child.returncode}, expected {expect}\n{''.join(kept[-20:])}")
+            raise UnexpectedError(f"{shown}: exit code {child.returncode}, expected {expect}\n{''.join(kept[-20:])}")
         if expect:
             print(f"  (exit code {child.returncode})")
 
@@ -63,16 +63,15 @@ class Stage:
         self.run([sys.executable, str(HERE / name), *arguments], shown=shown, **keywords)  # type: ignore[arg-type]
 
     def atlas(self, *arguments: str, **keywords: object) -> None:
-        self.run(
-            [sys.executable, "-m", "atlas", *arguments], shown=" ".join(["atlas", *arguments]), **keywords  # type: ignore[arg-type]
-        )
+        command = [sys.executable, "-m", "atlas", *arguments]
+        self.run(command, shown=" ".join(["atlas", *arguments]), **keywords)  # type: ignore[arg-type]
 
 
 def prepare(out: Path) -> None:
     if out.exists() and any(out.iterdir()):
         mark = out / "pyproject.toml"
         if not mark.exists() or mark.read_text() != PROJECT:
-            raise Unexpected(f"{out} is not empty and was not made by this script; name another folder with --out")
+            raise UnexpectedError(f"{out} is not empty and was not made by this script; name another folder with --out")
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "pyproject.toml").write_text(PROJECT)
@@ -113,7 +112,7 @@ def train(stage: Stage, quick: bool) -> None:
 
 
 def alter(stage: Stage) -> None:
-    """A copy in which one bit of the base model is another; then somebody covers it up with a signature of their own."""
+    """A copy with one bit of the base model changed; then somebody covers that up with a signature of their own."""
     copy = stage.out / "altered"
     kept_out = shutil.ignore_patterns("keys", "store", "altered")
     shutil.copytree(stage.out, copy, ignore=kept_out)
@@ -156,13 +155,12 @@ def main() -> int:
         stage.atlas("lineage", "report.json")
         stage.atlas("verify", "report.json", "--trust", "keys/trust")
         alter(stage)
-    except Unexpected as error:
+    except UnexpectedError as error:
         print(f"\nThe case study did not end as it should: {error}", file=sys.stderr)
         return 1
-    print(
-        f"\nDone in {time.monotonic() - began:.0f} s ({trained - began:.0f} s of it training): the chain is VALID, "
-        f"the altered copies are refused.\nLook around in {args.out}/, for example: atlas inspect {args.out}/model/model.pt"
-    )
+    seconds = f"{time.monotonic() - began:.0f} s ({trained - began:.0f} s of it training)"
+    print(f"\nDone in {seconds}: the chain is VALID, the altered copies are refused.")
+    print(f"Look around in {args.out}/, for example: atlas inspect {args.out}/model/model.pt")
     return 0
 
 

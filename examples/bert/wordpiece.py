@@ -19,7 +19,7 @@ def words(text: str) -> list[str]:
 
 
 def train(texts: Iterable[str], size: int) -> list[str]:
-    """A vocabulary of `size` pieces: all characters first, then the most frequent pair of neighbours, again and again."""
+    """A vocabulary of `size` pieces: all characters, then the most frequent pair of neighbours again and again."""
     counts = Counter(word for text in texts for word in words(text))
     spelled = {word: [word[0], *("##" + c for c in word[1:])] for word in sorted(counts)}
     pieces = sorted({piece for spelling in spelled.values() for piece in spelling})
