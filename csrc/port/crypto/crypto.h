@@ -99,7 +99,7 @@ struct atlas_certificate {
     struct atlas_digest spki_sha256;
     enum atlas_cose_alg alg; /* what its key signs with unless told otherwise; ATLAS_COSE_NONE: nothing of ours */
     int64_t not_before;
-    int64_t not_after; /* inclusive */
+    int64_t not_after; /* valid before this second */
     bool self_issued;  /* subject and issuer are the same name */
 };
 

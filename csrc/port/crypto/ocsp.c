@@ -204,7 +204,7 @@ static int judge(const struct inquiry *inquiry, OCSP_SINGLERESP *single, struct 
     if (answer.status == V_OCSP_CERTSTATUS_REVOKED && answer.revoked <= inquiry->time) {
         return atlas_error_set(error, ATLAS_E_REVOKED, where, "the certificate was revoked");
     }
-    if (!answer.ends || ocsp->this_update > inquiry->now + ATLAS_CLOCK_SKEW || ocsp->next_update < inquiry->time) {
+    if (!answer.ends || ocsp->this_update - ATLAS_CLOCK_SKEW > inquiry->now || ocsp->next_update < inquiry->time) {
         return atlas_error_set(error, ATLAS_E_EXPIRED, where, "the response does not hold at this time");
     }
     if (answer.status == V_OCSP_CERTSTATUS_REVOKED) {

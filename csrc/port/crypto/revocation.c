@@ -96,7 +96,7 @@ static bool current(X509_CRL *crl, X509 *x, int64_t now)
     return atlas_x509_time(X509_CRL_get0_lastUpdate(crl), where, &this_update, NULL) == ATLAS_OK &&
            atlas_x509_time(X509_CRL_get0_nextUpdate(crl), where, &next_update, NULL) == ATLAS_OK &&
            atlas_x509_time(X509_get0_notAfter(x), where, &expiry, NULL) == ATLAS_OK &&
-           this_update <= now + ATLAS_CLOCK_SKEW && now <= next_update && this_update <= expiry;
+           this_update - ATLAS_CLOCK_SKEW <= now && now <= next_update && this_update <= expiry;
 }
 
 /* ------------------------------------------------------------------------------------------------ what it says */
