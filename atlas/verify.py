@@ -45,9 +45,9 @@ def verify(
     """Verify an artifact and the whole chain behind it. Never touches the network, never uses a digest cache.
 
     `trust` names PEM roots (or is their bytes); without it `ATLAS_TRUST` and the user's own configuration are asked.
-    `signer` pins every signer of the chain to these names or SPKI digests. Ancestors' artifacts are looked for beside the
-    artifact and under `root`; their manifests in the sidecars, in `bundle` and in `store`. `tree` checks the tree digest
-    alone. `at` is the time to check for, in Unix seconds.
+    `signer` pins every signer of the chain to these names or SPKI digests. Ancestors' artifacts are looked for beside
+    the artifact and under `root`; their manifests in the sidecars, in `bundle` and in `store`. `tree` checks the tree
+    digest alone. `at` is the time to check for, in Unix seconds.
 
     Returns a verdict for everything that was looked at; raises UsageError for contradictory arguments and NotFound when
     `path` does not exist.
@@ -67,7 +67,9 @@ def verify(
         except SystemFailure as error:
             return _without_manifest(path, "ERROR", str(error))
         if found is None:
-            text = f"no manifest: neither {path.name}.c2pa beside it nor the store {shelf.directory} knows this artifact"
+            text = (
+                f"no manifest: neither {path.name}.c2pa beside it nor the store {shelf.directory} knows this artifact"
+            )
             return _without_manifest(path, "INCOMPLETE", text)
         data, origin = found
     locator = Locator(path, root=root, bundle=bundle, store=shelf)
@@ -211,7 +213,10 @@ def _verdict(core: _core.Verifier, path: str, paths: list[str], *, tree_only: bo
 
 def _node(n: dict[str, Any], path: str) -> Node:
     return Node(
-        **{k: n[k] for k in ("urn", "name", "kind", "size", "signed_at", "time_source", "bytes", "answer", "gaps", "box")},
+        **{
+            k: n[k]
+            for k in ("urn", "name", "kind", "size", "signed_at", "time_source", "bytes", "answer", "gaps", "box")
+        },
         flat=Digest.of(n["flat"]),
         tree=Digest.of(n["tree"]),
         signer=Identity(**n["signer"]) if n["signer"] else None,
