@@ -67,7 +67,7 @@ def listed(root: str | os.PathLike[str], ignore: Iterable[str] = ()) -> Iterator
         for name in sorted(files, key=len):
             if not any(name.endswith(s) and name[: -len(s)] in owners for s in SIDECARS):
                 owners.add(name)
-                yield under + name, os.path.join(place, name)
+                yield under + name, os.path.join(place, name)  # noqa: PTH118 - bytes
 
 
 def index_of(files: dict[bytes, bytes], alg: str = "sha256") -> tuple[bytes, list[bytes]]:

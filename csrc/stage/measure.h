@@ -30,8 +30,8 @@ struct atlas_measurement {
     uint64_t files;           /* 1 for a file */
 };
 
-/* Called on the thread that measures, at most every few dozen milliseconds, with bytes done and in all (0: not known
- * yet). Anything but 0 stops the measurement with ATLAS_E_CANCELLED. */
+/* Called on the thread that measures: at the beginning, when a first part is done, every few dozen milliseconds, at the
+ * end; with bytes done and in all (0: not known yet). Anything but 0 stops the measurement with ATLAS_E_CANCELLED. */
 struct atlas_progress {
     int (*call)(void *context, uint64_t done, uint64_t total); /* NULL: nobody asks */
     void *context;
