@@ -138,6 +138,10 @@ static int check_algorithms(const struct atlas_token *token, struct atlas_error 
         return atlas_error_set(error, ATLAS_E_ALGORITHM, where, "the token's hash algorithm is not allowed");
     }
     X509_ALGOR_get0(&object, NULL, NULL, signature);
+    int named = NID_undef; /* the hash that the signature algorithm's own name includes, if it does */
+    if (OBJ_find_sigid_algs(OBJ_obj2nid(object), &named, NULL) == 1 && named != NID_undef && named != nid) {
+        return atlas_error_set(error, ATLAS_E_ALGORITHM, where, "the token names two different hash algorithms");
+    }
     return OBJ_obj2nid(object) == NID_rsaEncryption ? ATLAS_OK : atlas_sigalg_check(signature, where, error);
 }
 
