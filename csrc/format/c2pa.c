@@ -334,19 +334,18 @@ static enum atlas_c2pa_content content_of(uint32_t kind)
     }
 }
 
-/* The file description box: a byte of toggles, the media type and its NUL; a file name may follow. */
+/* The file description box: a byte of toggles, the media type and its NUL. A file name or a file that lies elsewhere
+ * (the toggles) is outside the profile. */
 static bool read_media_type(struct atlas_span description, struct atlas_span *ret_media_type)
 {
-    struct atlas_span toggles;
-    if (!atlas_span_take(&description, 1, &toggles) || description.n == 0) {
+    uint8_t toggles;
+    if (!atlas_span_take_u8(&description, &toggles) || toggles != 0 || description.n == 0) {
         return false;
     }
     const uint8_t *nul = memchr(description.p, 0, description.n);
-    if (nul == NULL) {
-        return false;
-    }
-    *ret_media_type = atlas_span_sub(description, 0, atlas_span_offset(description, (struct atlas_span){nul, 1}));
-    return atlas_utf8_check(*ret_media_type);
+    *ret_media_type = atlas_span_sub(description, 0, description.n - 1);
+    return nul != NULL && atlas_span_offset(description, (struct atlas_span){nul, 1}) == description.n - 1 &&
+           atlas_utf8_check(*ret_media_type);
 }
 
 static int read_file(struct atlas_c2pa_assertion *a, struct atlas_error *error)
