@@ -21,7 +21,7 @@ from atlas.record.steps import Step
 
 if TYPE_CHECKING:
     from atlas.record.outputs import Output
-    from atlas.recorder import Recorder
+    from atlas.record.recorder import Recorder
 
 WAIT_SECONDS = 30.0  # for digests that are still being computed when an artifact is signed
 MANY = 64  # files of one directory that are listed one by one

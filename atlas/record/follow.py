@@ -12,7 +12,7 @@ from atlas.store import index_path, put_back, set_aside, sidecar_path, write_sid
 
 if TYPE_CHECKING:
     from atlas.record.outputs import Output
-    from atlas.recorder import Recorder
+    from atlas.record.recorder import Recorder
 
 _OURS = (SIDECAR_SUFFIX, INDEX_SUFFIX, SIDECAR_SUFFIX + ASIDE_SUFFIX, INDEX_SUFFIX + ASIDE_SUFFIX, ".tlog-proof")
 KIND = "keeping a manifest with its artifact"

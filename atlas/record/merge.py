@@ -17,7 +17,7 @@ from atlas.record.rollup import Member
 from atlas.record.steps import Step
 
 if TYPE_CHECKING:
-    from atlas.recorder import Recorder
+    from atlas.record.recorder import Recorder
 
 
 def measurement_record(m: Measurement) -> Record:

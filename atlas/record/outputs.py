@@ -21,7 +21,7 @@ from atlas.record.steps import Declared, Step
 from atlas.store import sidecar_path, write_sidecar
 
 if TYPE_CHECKING:
-    from atlas.recorder import Recorder
+    from atlas.record.recorder import Recorder
 
 STORE = "keeping records in the store"
 SIDECAR = "writing a manifest beside its artifact"

@@ -14,7 +14,7 @@ from atlas.model import Digest, SignedManifest
 from atlas.record.steps import Declared, Step
 
 if TYPE_CHECKING:
-    from atlas.recorder import Recorder
+    from atlas.record.recorder import Recorder
 
 PathLike = str | os.PathLike[str]
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from command import ATLAS, Command
+from recording import Project
 
 import atlas as atlas_package
 
@@ -65,3 +67,10 @@ def signed(work: Path, atlas: Command) -> Path:
         ran = atlas(*words)
         assert ran.returncode == 0, ran.stderr
     return work
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    """A directory with a key in which programs are recorded, in this process or in one of their own."""
+    with Project.at(tmp_path, monkeypatch) as made:
+        yield made
