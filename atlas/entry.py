@@ -11,6 +11,7 @@ from atlas.errors import AtlasError
 MEASUREMENT = "org.atlasml.measurement"
 INPUTS = "org.atlasml.inputs"
 RUN = "org.atlasml.run"
+DATA_USE = "org.atlasml.data-use"
 METRICS = "org.atlasml.metrics"
 COVERAGE = "org.atlasml.coverage"
 HASH_DATA = "c2pa.hash.data"  # C2PA 2.2, 9.2.3
