@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
+import atlas
 from data import Sentences, read
 from model import Bert, Classifier, Config, parameters
 from wordpiece import Tokenizer, words
@@ -58,12 +59,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("report.json"))
     args = parser.parse_args()
 
+    run = atlas.init(key="keys/evaluator/key.pem")
     saved = torch.load(args.model)
     model = Classifier(Bert(Config(**saved["config"])), len(saved["labels"]))
     model.load_state_dict(saved["model"])
     train = [row for row in read(args.train) if row["label"]]
     test = read(args.test)
     data = Sentences(test, Tokenizer(args.vocab), saved["config"]["length"], saved["labels"])
+    run.input(args.vocab, role="tokenizer")
+    run.input(args.train, role="data of the baselines")
+    run.input(args.test, role="evaluation data", dataset=data)
 
     report = {
         "model": "BERT architecture, {layers} x {hidden}, pre-trained locally".format(**saved["config"]),
@@ -76,6 +81,8 @@ def main() -> None:
             "classifier": round(accuracy(model, data), 4),
         },
     }
+    run.metrics(report["accuracy"], of=args.model, on=args.test)
+    run.output(args.out, kind="report")
     args.out.write_text(json.dumps(report, indent=2) + "\n")
     for name, value in report["accuracy"].items():
         print(f"{name:<14}{value:.1%}")

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
+import atlas
 from data import Sentences, read
 from model import Bert, Classifier, Config
 from wordpiece import Tokenizer
@@ -25,6 +26,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
+    run = atlas.init(key="keys/model-maker/key.pem")
+    run.params(args)
     torch.manual_seed(args.seed)
     base = torch.load(args.base)
     bert = Bert(Config(**base["config"]))
@@ -34,6 +37,8 @@ def main() -> None:
     labels = sorted({row["label"] for row in rows})
     model = Classifier(bert, len(labels))
     data = Sentences(rows, Tokenizer(args.vocab), bert.config.length, labels)
+    run.input(args.vocab, role="tokenizer")
+    run.input(args.train, role="training data", dataset=data)
     loader = DataLoader(data, args.batch, shuffle=True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.01)
     total = args.epochs * len(loader)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+import atlas
 from data import Windows, read
 from model import Bert, Config, MaskedLanguageModel, parameters
 from wordpiece import MASK, SPECIAL, Tokenizer
@@ -37,10 +38,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
+    run = atlas.init(key="keys/model-maker/key.pem")
+    run.params(args)
     torch.manual_seed(args.seed)
     tokenizer = Tokenizer(args.vocab)
     config = Config(vocabulary=len(tokenizer), hidden=args.hidden, layers=args.layers)
     data = Windows(read(args.train), tokenizer, config.length)
+    run.input(args.vocab, role="tokenizer")
+    run.input(args.train, role="training data", dataset=data)
     model = MaskedLanguageModel(Bert(config))
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.lr, total_steps=args.steps, pct_start=0.1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -52,7 +53,7 @@ class Stage:
                 if lines is None:
                     print("  " + line, end="", flush=True)
         if lines is not None:
-            print("".join("  " + line for line in kept[-lines:]), end="", flush=True)
+            print("".join("  " + line for line in kept[len(kept) - lines :]), end="", flush=True)
         if child.returncode != expect:
             raise UnexpectedError(f"{shown}: exit code {child.returncode}, expected {expect}\n{''.join(kept[-20:])}")
         if expect:
@@ -64,7 +65,7 @@ class Stage:
 
     def atlas(self, *arguments: str, **keywords: object) -> None:
         command = [sys.executable, "-m", "atlas", *arguments]
-        self.run(command, shown=" ".join(["atlas", *arguments]), **keywords)  # type: ignore[arg-type]
+        self.run(command, shown=shlex.join(["atlas", *arguments]), **keywords)  # type: ignore[arg-type]
 
 
 def prepare(out: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import atlas
 import wordpiece
 from data import read
 
@@ -15,6 +16,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("tokenizer/vocab.txt"))
     parser.add_argument("--size", type=int, default=4000)
     args = parser.parse_args()
+
+    run = atlas.init(key="keys/model-maker/key.pem")
+    run.input(args.train, role="training data")
+    run.output(args.out, kind="tokenizer")
 
     vocabulary = wordpiece.train((row["text"] for row in read(args.train)), args.size)
     args.out.parent.mkdir(parents=True, exist_ok=True)
