@@ -79,7 +79,7 @@ ATLAS_MUST_CHECK int atlas_c2pa_manifest_read(const struct atlas_jumbf *superbox
                                               struct atlas_c2pa_manifest *ret_manifest,
                                               enum atlas_c2pa_problem *ret_problem, struct atlas_error *error);
 
-/* urn:c2pa:<uuid>[:...], or urn:uuid:<uuid> which older writers use. */
+/* urn:c2pa:<uuid>[:...], or [<vendor>:]urn:uuid:<uuid>, which older writers use. */
 bool atlas_c2pa_urn_check(struct atlas_span label);
 
 /* ------------------------------------------------------------------------------------------------- assertions */

@@ -8,8 +8,8 @@
 #define SAMPLE_PARENT "urn:c2pa:11111111-1111-4111-8111-111111111111"
 #define SAMPLE_CHILD "urn:c2pa:22222222-2222-4222-8222-222222222222:atlas"
 
-/* Each appends one input. The store holds two manifests, the second with the first as an ingredient, and an assertion of
- * every kind; hashes and signatures in it are patterns, not cryptography. Out of memory ends the program. */
+/* Each appends one input. The store holds two manifests, the second with the first as an ingredient, and an assertion
+ * of every kind; hashes and signatures in it are patterns, not cryptography. Out of memory ends the program. */
 void sample_cbor(struct atlas_buf *b);
 void sample_cose(struct atlas_buf *b);
 void sample_store(struct atlas_buf *b);

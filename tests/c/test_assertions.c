@@ -88,7 +88,8 @@ TEST(too_many_assertions_are_refused)
             atlas_jumbf_index_release(&index);
         }
         snprintf(label, sizeof label, "x%u", i);
-        CHECK_OK(atlas_c2pa_assertion_write(&b, atlas_span_str(label), ATLAS_SPAN_NONE, ATLAS_LIT("\xa0"), &payload, NULL));
+        CHECK_OK(
+            atlas_c2pa_assertion_write(&b, atlas_span_str(label), ATLAS_SPAN_NONE, ATLAS_LIT("\xa0"), &payload, NULL));
     }
     m.assertions.content = atlas_buf_span(&b);
     CHECK_ERR(atlas_c2pa_assertions_index(&m, &index, NULL), ATLAS_E_LIMIT);
@@ -112,7 +113,8 @@ TEST(an_assertion_that_no_reader_accepts_is_not_written)
 TEST(hash_data_is_read)
 {
     struct atlas_c2pa_hash_data h;
-    CHECK_OK(atlas_c2pa_hash_data_read(assertion_of("{'hash': #32, 'pad': h'', 'alg': 'sha256', 'name': 'n'}"), &h, NULL));
+    CHECK_OK(
+        atlas_c2pa_hash_data_read(assertion_of("{'hash': #32, 'pad': h'', 'alg': 'sha256', 'name': 'n'}"), &h, NULL));
     CHECK(h.hash.n == 32 && !h.excludes && h.pad.n == 0);
     CHECK_SPAN(h.name, ATLAS_LIT("n"));
     CHECK_OK(atlas_c2pa_hash_data_read(assertion_of("{'hash': #32, 'pad': #5, 'exclusions': []}"), &h, NULL));
@@ -182,13 +184,14 @@ TEST(malformed_ingredients_are_refused)
         "{'relationship': 'inputTo', " MANIFEST ", " SIGNATURE "}",
         "{'relationship': 'inputTo', " MANIFEST ", " RESULTS "}",
         "{'relationship': 'inputTo', 'activeManifest': 'x', " SIGNATURE ", " RESULTS "}",
-        "{'relationship': 'inputTo', 'activeManifest': {'url': 'self#jumbf=/c2pa/" URN "'}, " SIGNATURE ", " RESULTS "}",
+        "{'relationship': 'inputTo', 'activeManifest': {'url': 'self#jumbf=/c2pa/" URN "'}, " SIGNATURE ", " RESULTS
+        "}",
         "{'relationship': 'inputTo', 'activeManifest': {'url': 'self#jumbf=/c2pa/" URN
         "/c2pa.signature', 'hash': #32}, " SIGNATURE ", " RESULTS "}",
         "{'relationship': 'inputTo', " MANIFEST ", 'claimSignature': {'url': 'self#jumbf=/c2pa/" URN
         "', 'hash': #32}, " RESULTS "}",
-        "{'relationship': 'inputTo', " MANIFEST ", 'claimSignature': {'url': 'self#jumbf=c2pa.signature', 'hash': #32}, "
-        RESULTS "}",
+        "{'relationship': 'inputTo', " MANIFEST
+        ", 'claimSignature': {'url': 'self#jumbf=c2pa.signature', 'hash': #32}, " RESULTS "}",
         "{'relationship': 'inputTo', " MANIFEST ", 'claimSignature': {'url': "
         "'self#jumbf=/c2pa/urn:c2pa:22222222-2222-4222-8222-222222222222/c2pa.signature', 'hash': #32}, " RESULTS "}",
         "{'relationship': 'inputTo', 'data': {'url': 'https://x', 'hash': #32}}",
@@ -256,7 +259,8 @@ TEST(malformed_actions_are_refused)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct atlas_c2pa_actions view;
         struct atlas_error error = ATLAS_ERROR_INIT;
-        if (atlas_c2pa_actions_read(assertion_of(bad[i]), &view, &error) != ATLAS_E_C2PA || error.code != ATLAS_E_C2PA) {
+        if (atlas_c2pa_actions_read(assertion_of(bad[i]), &view, &error) != ATLAS_E_C2PA ||
+            error.code != ATLAS_E_C2PA) {
             TEST_FAIL("%s", bad[i]);
         }
     }
@@ -277,9 +281,10 @@ TEST(training_and_mining_permissions_are_read)
 {
     struct atlas_c2pa_training_mining t;
     CHECK_OK(atlas_c2pa_training_mining_read(
-        assertion_of("{'entries': {'cawg.ai_training': {'use': 'notAllowed'}, 'cawg.ai_generative_training': {'use': "
-                     "'allowed'}, 'cawg.data_mining': {'use': 'constrained', 'constraint_info': 'x'}, 'other.thing': 5, "
-                     "'c2pa.ai_inference': {'use': 'maybe'}}}"),
+        assertion_of(
+            "{'entries': {'cawg.ai_training': {'use': 'notAllowed'}, 'cawg.ai_generative_training': {'use': "
+            "'allowed'}, 'cawg.data_mining': {'use': 'constrained', 'constraint_info': 'x'}, 'other.thing': 5, "
+            "'c2pa.ai_inference': {'use': 'maybe'}}}"),
         &t, NULL));
     CHECK(t.ai_training == ATLAS_C2PA_USE_NOT_ALLOWED);
     CHECK(t.ai_generative_training == ATLAS_C2PA_USE_ALLOWED);
@@ -336,17 +341,18 @@ TEST(measurements_are_read)
         &m, NULL));
     CHECK(m.directory && !m.recorded && m.files == 2 && m.ignore.p != NULL && m.links.p != NULL);
     CHECK(m.oms.alg == ATLAS_ALG_NONE);
-    CHECK_OK(atlas_ml_measurement_read(assertion_of("{'version': 1, 'kind': 'file', 'name': 'm', 'alg': 'sha512', 'size': 0, "
-                                                    "'source': 'declared', 'tree': #64, 'chunk': 1048576}"),
-                                       &m, NULL));
+    CHECK_OK(atlas_ml_measurement_read(
+        assertion_of("{'version': 1, 'kind': 'file', 'name': 'm', 'alg': 'sha512', 'size': 0, "
+                     "'source': 'declared', 'tree': #64, 'chunk': 1048576}"),
+        &m, NULL));
     CHECK(m.tree.alg == ATLAS_SHA512);
 }
 
 TEST(malformed_measurements_are_refused)
 {
     static const char *const bad[] = {
-        FILE_HEAD "'tree': #32}",                                      /* no chunk */
-        FILE_HEAD "'tree': #32, 'chunk': 4096}",                       /* another one */
+        FILE_HEAD "'tree': #32}",                /* no chunk */
+        FILE_HEAD "'tree': #32, 'chunk': 4096}", /* another one */
         FILE_HEAD "'tree': #32, 'chunk': 1048576, 'files': 1}",
         FILE_HEAD "'tree': #32, 'chunk': 1048576, 'index': 1}",
         FILE_HEAD "'tree': #32, 'chunk': 1048576, 'ignore': []}",
@@ -371,7 +377,8 @@ TEST(malformed_measurements_are_refused)
         "'chunk': 1048576}",
         "{'version': 1, 'kind': 'file', 'name': 'm', 'alg': 'sha256', 'size': 5, 'source': 'made up', 'tree': #32, "
         "'chunk': 1048576}",
-        "{'kind': 'file', 'name': 'm', 'alg': 'sha256', 'size': 5, 'source': 'recorded', 'tree': #32, 'chunk': 1048576}",
+        "{'kind': 'file', 'name': 'm', 'alg': 'sha256', 'size': 5, 'source': 'recorded', 'tree': #32, 'chunk': "
+        "1048576}",
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct atlas_ml_measurement view;
@@ -384,14 +391,16 @@ TEST(malformed_measurements_are_refused)
 TEST(other_versions_and_algorithms_are_told_apart_from_malformed_ones)
 {
     struct atlas_ml_measurement m;
-    CHECK_ERR(atlas_ml_measurement_read(assertion_of("{'version': 2, 'kind': 'file', 'name': 'm', 'alg': 'sha256', 'size': 5, "
-                                                     "'source': 'recorded', 'tree': #32, 'chunk': 1048576}"),
-                                        &m, NULL),
+    CHECK_ERR(atlas_ml_measurement_read(
+                  assertion_of("{'version': 2, 'kind': 'file', 'name': 'm', 'alg': 'sha256', 'size': 5, "
+                               "'source': 'recorded', 'tree': #32, 'chunk': 1048576}"),
+                  &m, NULL),
               ATLAS_E_UNSUPPORTED);
-    CHECK_ERR(atlas_ml_measurement_read(assertion_of("{'version': 1, 'kind': 'file', 'name': 'm', 'alg': 'md5', 'size': 5, "
-                                                     "'source': 'recorded', 'tree': #16, 'chunk': 1048576}"),
-                                        &m, NULL),
-              ATLAS_E_ALGORITHM);
+    CHECK_ERR(
+        atlas_ml_measurement_read(assertion_of("{'version': 1, 'kind': 'file', 'name': 'm', 'alg': 'md5', 'size': 5, "
+                                               "'source': 'recorded', 'tree': #16, 'chunk': 1048576}"),
+                                  &m, NULL),
+        ATLAS_E_ALGORITHM);
 }
 
 TEST(a_measurement_that_no_reader_accepts_is_not_written)
@@ -407,14 +416,16 @@ TEST(a_measurement_that_no_reader_accepts_is_not_written)
     CHECK(b.n == 0);
 }
 
-#define INPUT(rest) "{'version': 1, 'inputs': [{'ingredient': 'i', 'name': 'n', 'role': 'r', 'via': 'v', 'size': 1, " rest "}]}"
+#define INPUT(rest)                                                                                                    \
+    "{'version': 1, 'inputs': [{'ingredient': 'i', 'name': 'n', 'role': 'r', 'via': 'v', 'size': 1, " rest "}]}"
 
 TEST(inputs_are_read)
 {
     struct atlas_span list;
     struct atlas_cbor c;
     struct atlas_ml_input i;
-    CHECK_OK(atlas_ml_inputs_read(assertion_of(INPUT("'kind': 'directory', 'alg': 'sha384', 'tree': #48")), &list, NULL));
+    CHECK_OK(
+        atlas_ml_inputs_read(assertion_of(INPUT("'kind': 'directory', 'alg': 'sha384', 'tree': #48")), &list, NULL));
     CHECK_OK(atlas_cbor_open_list(&c, list, "inputs", NULL));
     CHECK_OK(atlas_ml_input_take(&c, &i));
     CHECK(i.directory && i.alg == ATLAS_SHA384 && i.tree.n == 48 && i.flat.alg == ATLAS_ALG_NONE && i.size == 1);
@@ -428,8 +439,8 @@ TEST(malformed_inputs_are_refused)
     CHECK_ERR(atlas_ml_inputs_read(assertion_of(INPUT("'kind': 'file', 'alg': 'sha256'")), &list, NULL), ATLAS_E_C2PA);
     CHECK_ERR(atlas_ml_inputs_read(assertion_of(INPUT("'kind': 'file', 'alg': 'sha256', 'flat': #31")), &list, NULL),
               ATLAS_E_C2PA);
-    CHECK_ERR(atlas_ml_inputs_read(assertion_of(INPUT("'kind': 'file', 'alg': 'sha256', 'flat': #32, 'tree': #48")), &list,
-                                   NULL),
+    CHECK_ERR(atlas_ml_inputs_read(assertion_of(INPUT("'kind': 'file', 'alg': 'sha256', 'flat': #32, 'tree': #48")),
+                                   &list, NULL),
               ATLAS_E_C2PA);
     CHECK_ERR(atlas_ml_inputs_read(assertion_of(INPUT("'kind': 'x', 'alg': 'sha256', 'flat': #32")), &list, NULL),
               ATLAS_E_C2PA);
@@ -494,10 +505,11 @@ TEST(metrics_are_read)
     CHECK(r.on.p == NULL);
     CHECK_ERR(atlas_ml_metrics_read(assertion_of("{'version': 1, 'results': [{'name': 'acc'}]}"), &list, NULL),
               ATLAS_E_C2PA);
-    CHECK_ERR(atlas_ml_metrics_read(assertion_of("{'version': 1, 'results': [{'value': 1}]}"), &list, NULL), ATLAS_E_C2PA);
+    CHECK_ERR(atlas_ml_metrics_read(assertion_of("{'version': 1, 'results': [{'value': 1}]}"), &list, NULL),
+              ATLAS_E_C2PA);
     CHECK_ERR(atlas_ml_metrics_read(assertion_of("{'version': 1, 'results': {}}"), &list, NULL), ATLAS_E_C2PA);
-    CHECK_ERR(atlas_ml_metrics_read(assertion_of("{'version': 1, 'results': [{'name': 'a', 'value': 1, 'of': 5}]}"), &list,
-                                    NULL),
+    CHECK_ERR(atlas_ml_metrics_read(assertion_of("{'version': 1, 'results': [{'name': 'a', 'value': 1, 'of': 5}]}"),
+                                    &list, NULL),
               ATLAS_E_C2PA);
 }
 
@@ -513,10 +525,11 @@ TEST(coverage_is_read)
     CHECK_ERR(atlas_ml_coverage_read(assertion_of("{'version': 1, 'seen': 1}"), &coverage, NULL), ATLAS_E_C2PA);
     CHECK_ERR(atlas_ml_coverage_read(assertion_of("{'version': 1, 'seen': -1, 'gaps': []}"), &coverage, NULL),
               ATLAS_E_C2PA);
-    CHECK_ERR(atlas_ml_coverage_read(assertion_of("{'version': 1, 'seen': 1, 'gaps': [{'what': 'w'}]}"), &coverage, NULL),
-              ATLAS_E_C2PA);
+    CHECK_ERR(
+        atlas_ml_coverage_read(assertion_of("{'version': 1, 'seen': 1, 'gaps': [{'what': 'w'}]}"), &coverage, NULL),
+        ATLAS_E_C2PA);
     CHECK_ERR(atlas_ml_coverage_read(
-                  assertion_of("{'version': 1, 'seen': 1, 'gaps': [{'what': 'w', 'reason': 'r', 'input': 1}]}"), &coverage,
-                  NULL),
+                  assertion_of("{'version': 1, 'seen': 1, 'gaps': [{'what': 'w', 'reason': 'r', 'input': 1}]}"),
+                  &coverage, NULL),
               ATLAS_E_C2PA);
 }

@@ -98,12 +98,26 @@ TEST(a_label_has_its_kind)
 
 TEST(a_urn_names_a_manifest)
 {
-    static const char *const good[] = {URN, "urn:uuid:" UUID, URN ":atlas", URN ":atlas:2_1",
+    static const char *const good[] = {URN, "urn:uuid:" UUID, "adobe:urn:uuid:" UUID, URN ":atlas", URN ":atlas:2_1",
                                        "urn:c2pa:ABCDEF01-2345-6789-abcd-ef0123456789"};
-    static const char *const bad[] = {"", "urn:c2pa:", "urn:c2pa:x", UUID, "urn:c2pa:1111111-11111-4111-8111-111111111111",
-                                      URN "1", URN "/x", URN ":a/b", "urn:uuid:" UUID ":atlas", "URN:c2pa:" UUID,
+    static const char *const bad[] = {"",
+                                      "urn:c2pa:",
+                                      "urn:c2pa:x",
+                                      UUID,
+                                      "urn:c2pa:1111111-11111-4111-8111-111111111111",
+                                      URN "1",
+                                      URN "/x",
+                                      URN ":a/b",
+                                      "urn:uuid:" UUID ":atlas",
+                                      "URN:c2pa:" UUID,
                                       "urn:c2pa:11111111_1111_4111_8111_111111111111",
-                                      "urn:c2pa:g1111111-1111-4111-8111-111111111111"};
+                                      "urn:c2pa:g1111111-1111-4111-8111-111111111111",
+                                      ":urn:uuid:" UUID,
+                                      "a:b:urn:uuid:" UUID,
+                                      "a/b:urn:uuid:" UUID,
+                                      "adobeurn:uuid:" UUID,
+                                      "adobe:urn:c2pa:" UUID,
+                                      ":" UUID};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         CHECK(atlas_c2pa_urn_check(atlas_span_str(good[i])));
     }
@@ -221,8 +235,8 @@ TEST(a_digest_takes_its_algorithm_from_the_nearest_name)
 
 /* ------------------------------------------------------------------------------------------------ manifests */
 
-/* Boxes of a manifest, one letter each: A assertion store, C claim v2, 1 claim v1, S signature, T a claim with a text box,
- * U unknown, X claim with another label. */
+/* Boxes of a manifest, one letter each: A assertion store, C claim v2, 1 claim v1, S signature, T a claim with a text
+ * box, U unknown, X claim with another label. */
 static void write_manifest(struct atlas_buf *b, uint32_t kind, const char *urn, const char *parts)
 {
     size_t manifest = atlas_jumbf_open(b, kind, atlas_span_str(urn), ATLAS_SPAN_NONE);
@@ -241,7 +255,8 @@ static void write_manifest(struct atlas_buf *b, uint32_t kind, const char *urn, 
             rc = atlas_c2pa_part_write(b, ATLAS_C2PA_4CC_CLAIM, ATLAS_C2PA_LABEL_CLAIM_V1, ATLAS_LIT("\xa0"), NULL);
             break;
         case 'S':
-            rc = atlas_c2pa_part_write(b, ATLAS_C2PA_4CC_SIGNATURE, ATLAS_C2PA_LABEL_SIGNATURE, ATLAS_LIT("\xa0"), NULL);
+            rc =
+                atlas_c2pa_part_write(b, ATLAS_C2PA_4CC_SIGNATURE, ATLAS_C2PA_LABEL_SIGNATURE, ATLAS_LIT("\xa0"), NULL);
             break;
         case 'T':
             mark = atlas_jumbf_open(b, ATLAS_C2PA_4CC_CLAIM, ATLAS_C2PA_LABEL_CLAIM, ATLAS_SPAN_NONE);
@@ -293,6 +308,7 @@ TEST(a_manifest_has_exactly_three_parts)
         {"ACSU", ATLAS_C2PA_UNKNOWN_BOX},
         {"ACSX", ATLAS_C2PA_UNKNOWN_BOX},
         {"AXS", ATLAS_C2PA_UNKNOWN_BOX},
+        {"A1SU", ATLAS_C2PA_FINE}, /* version 1 has such boxes; reading the claim says that it is outside the profile */
         {"ATS", ATLAS_C2PA_BAD_BOX},
     };
     unsigned version;
@@ -380,7 +396,8 @@ TEST(the_last_manifest_of_a_store_is_active)
     r = read_store(ATLAS_C2PA_4CC_STORE, "c2pa", "?m?u??"); /* unknown superboxes are ignored */
     CHECK_OK(r.rc);
     CHECK(r.manifests == 2 && strcmp(r.active, "3") == 0);
-    r = read_store(ATLAS_C2PA_4CC_STORE, "c2pa", "mc"); /* one that is not read must not make the one before it active */
+    r = read_store(ATLAS_C2PA_4CC_STORE, "c2pa",
+                   "mc"); /* one that is not read must not make the one before it active */
     CHECK_OK(r.rc);
     CHECK(strcmp(r.active, "1") == 0);
 }
@@ -579,9 +596,20 @@ TEST(everything_in_the_sample_store_is_read)
     atlas_buf_append_u8(&text, 0);
     /* NUL bytes of binary values end a C string: look for words in the whole text */
     bool all = true;
-    static const char *const words[] = {SAMPLE_CHILD, "store of 2 manifests", "parentOf failures 1", "inputTo failures 0",
-                                        "application/c2pa", "c2pa.redacted", "accuracy", "input 1", "text/plain",
-                                        "use 2 0 0 0", "seen 3 gaps 1", "out/model.pt", "hello", "torch.load"};
+    static const char *const words[] = {SAMPLE_CHILD,
+                                        "store of 2 manifests",
+                                        "parentOf failures 1",
+                                        "inputTo failures 0",
+                                        "application/c2pa",
+                                        "c2pa.redacted",
+                                        "accuracy",
+                                        "input 1",
+                                        "text/plain",
+                                        "use 2 0 0 0",
+                                        "seen 3 gaps 1",
+                                        "out/model.pt",
+                                        "hello",
+                                        "torch.load"};
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         all = all && text.p != NULL && memmem(text.p, text.n, words[i], strlen(words[i])) != NULL;
     }

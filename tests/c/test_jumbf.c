@@ -142,7 +142,12 @@ TEST(malformed_descriptions_are_refused)
     CHECK_REFUSED("\0\0\0\x23" "jumb" "\0\0\0\x1b" "jumd" "cbor" UUID_TAIL "\x07" "x\0");
     CHECK_REFUSED("\0\0\0\x23" "jumb" "\0\0\0\x1b" "jumd" "cbor" UUID_TAIL "\x0b" "x\0");
     CHECK_REFUSED("\0\0\0\x23" "jumb" "\0\0\0\x1b" "jumd" "cbor" UUID_TAIL "\x83" "x\0");
-    CHECK_REFUSED("\0\0\0\x23" "jumb" "\0\0\0\x1b" "jumd" "cbor" UUID_TAIL "\x13" "x\0"); /* private, and nothing there */
+    CHECK_REFUSED("\0\0\0\x23"
+                  "jumb"
+                  "\0\0\0\x1b"
+                  "jumd"
+                  "cbor" UUID_TAIL "\x13"
+                  "x\0"); /* private, and nothing there */
 }
 
 static int check_salt(const char *type, size_t n, bool more)
@@ -176,7 +181,8 @@ TEST(a_salt_has_16_or_32_bytes_and_nothing_beside_it)
 
 TEST(labels_are_utf8_without_control_characters_or_delimiters)
 {
-    static const char *const good[] = {"c2pa.assertions", "urn:c2pa:1", "a b", "\xC3\xBC", "\xC2\xA0", "c2pa.x__1", ".."};
+    static const char *const good[] = {"c2pa.assertions", "urn:c2pa:1", "a b", "\xC3\xBC",
+                                       "\xC2\xA0",        "c2pa.x__1",  ".."};
     static const char *const bad[] = {"", "a/b", "a;b", "a?b", "a#b", "a\nb", "\x01", "\x7f", "\xC2\x80", "\xC2\x9F",
                                       "\xFF", "a\xC0\x80"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
