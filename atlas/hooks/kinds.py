@@ -20,11 +20,17 @@ def is_state_dict(value: Any) -> bool:
     if hasattr(value, "_metadata"):
         return True
     items = list(value.items())[:_LOOK_AT]
-    return all(isinstance(k, str) and is_tensor(v) for k, v in items) and any("." in k for k, _ in items)
+    if not all(isinstance(k, str) and is_tensor(v) for k, v in items):
+        return False
+    return any("." in k or k in ("weight", "bias") for k, _ in items)
 
 
 def is_module(value: Any) -> bool:
     return callable(getattr(value, "state_dict", None)) and callable(getattr(value, "named_parameters", None))
+
+
+# What training scripts call the rest of their state when they mean to go on from it.
+_TRAINING = ("optim", "epoch", "step", "global_step", "iteration", "lr_sched", "scheduler", "scaler", "rng", "loop")
 
 
 def holds_model(value: Any, depth: int = 0) -> bool:
@@ -45,7 +51,8 @@ def asset_type(value: Any) -> str | None:
 
 
 def role(value: Any) -> str:
-    """For an input: weights alone are a base model, weights with more (optimizer, epoch) a checkpoint."""
-    if is_module(value) or is_state_dict(value):
-        return "base model"
-    return "checkpoint" if holds_model(value) else "data"
+    """For an input: weights are a base model; with the state of a training run (optimizer, epoch) a checkpoint."""
+    if not holds_model(value):
+        return "data"
+    keys = {key.lower() for key in value if isinstance(key, str)} if isinstance(value, Mapping) else set()
+    return "checkpoint" if any(key.startswith(_TRAINING) for key in keys) else "base model"
