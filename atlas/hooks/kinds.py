@@ -52,7 +52,9 @@ def asset_type(value: Any) -> str | None:
 
 def role(value: Any) -> str:
     """For an input: weights are a base model; with the state of a training run (optimizer, epoch) a checkpoint."""
-    if not holds_model(value):
+    if is_module(value) or is_state_dict(value):
+        return "base model"
+    if not isinstance(value, Mapping) or not holds_model(value):
         return "data"
-    keys = {key.lower() for key in value if isinstance(key, str)} if isinstance(value, Mapping) else set()
+    keys = {key.lower() for key in value if isinstance(key, str)}
     return "checkpoint" if any(key.startswith(_TRAINING) for key in keys) else "base model"
