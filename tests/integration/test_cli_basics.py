@@ -126,7 +126,7 @@ def test_ctrl_c_in_the_middle_of_measuring_exits_with_130_and_without_a_tracebac
 
 def test_progress_is_shown_on_a_terminal_only_and_wiped_away(work: Path, home: dict[str, str], atlas: Command) -> None:
     with (work / "large").open("wb") as sparse:
-        sparse.truncate(2 << 30)
+        sparse.truncate(1 << 30)
     code, shown = on_a_terminal([*ATLAS, "digest", "--flat", "large"], work, {**home, "TERM": "xterm"})
     assert code == 0
     assert "%" in shown

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import time
-import xml.etree.ElementTree as ElementTree
 from importlib.metadata import entry_points
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from forge import chain, world
@@ -135,7 +135,9 @@ def test_tests_without_the_marker_are_left_alone(pytester: pytest.Pytester, made
     result.stdout.no_fnmatch_line("*provenance*")
 
 
-def test_the_marker_is_known_to_strict_pytest_and_listed(pytester: pytest.Pytester, made: dict[str, chain.Made]) -> None:
+def test_the_marker_is_known_to_strict_pytest_and_listed(
+    pytester: pytest.Pytester, made: dict[str, chain.Made]
+) -> None:
     write(pytester, "def test_it(): pass\n")
     run(pytester, "--strict-markers", "--strict-config").assert_outcomes(passed=1)
     run(pytester, "--markers").stdout.fnmatch_lines(["@pytest.mark.atlas(path, ?, trust=None*"])
@@ -213,9 +215,7 @@ def test_after(): pass
         result.assert_outcomes(passed=1, errors=1)
 
 
-def test_a_change_whose_time_was_set_back_is_seen(
-    pytester: pytest.Pytester, made: dict[str, chain.Made]
-) -> None:
+def test_a_change_whose_time_was_set_back_is_seen(pytester: pytest.Pytester, made: dict[str, chain.Made]) -> None:
     pytester.makeconftest(f"""
 import os
 from pathlib import Path
@@ -302,7 +302,8 @@ def test_verified_path_of_a_directory_holds_what_was_signed_and_nothing_else(
     (pytester.path / "data" / "raw" / "__pycache__" / "evil.pyc").write_bytes(b"ignored, so never verified")
     body = """
 def test_it(verified_path):
-    assert {str(p.relative_to(verified_path)) for p in verified_path.rglob("*") if p.is_file()} == {"a.txt", "sub/b.txt"}
+    files = [p for p in verified_path.rglob("*") if p.is_file()]
+    assert {str(p.relative_to(verified_path)) for p in files} == {"a.txt", "sub/b.txt"}
     assert (verified_path / "a.txt").read_bytes() == b"raw a\\n"
 """
     write(pytester, body, marker='"data/raw", trust="roots.pem"')
@@ -332,7 +333,9 @@ c.copy_verified = late
     assert not (pytester.path / "ran").exists()
 
 
-def test_a_fixture_without_the_marker_says_what_is_missing(pytester: pytest.Pytester, made: dict[str, chain.Made]) -> None:
+def test_a_fixture_without_the_marker_says_what_is_missing(
+    pytester: pytest.Pytester, made: dict[str, chain.Made]
+) -> None:
     (pytester.path / "tests" / "test_it.py").write_text("def test_it(verified_path): pass\n")
     result = run(pytester)
     result.assert_outcomes(errors=1)
@@ -378,7 +381,9 @@ def test_the_report_holds_every_verdict_and_the_tests_that_depend_on_it(
     (pytester.path / "tests" / "test_raw.py").write_text(
         "import pytest\n@pytest.mark.atlas('data/raw', trust='roots.pem')\ndef test_raw(): pass\n"
     )
-    write(pytester, "def test_one(): pass\ndef test_two(): pass\n", marker='"data/train", trust="roots.pem", root="none"')
+    write(
+        pytester, "def test_one(): pass\ndef test_two(): pass\n", marker='"data/train", trust="roots.pem", root="none"'
+    )
     settle(pytester.path)
     run(pytester, "--atlas-report", "report.json")
     report = json.loads((pytester.path / "report.json").read_text())
