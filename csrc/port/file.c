@@ -164,7 +164,7 @@ static int refuse(const struct atlas_file_id *id, const char *where, struct atla
 
 int atlas_file_open(int dir, const char *name, bool follow, const char *where, int *ret_fd, struct atlas_error *error)
 {
-    struct atlas_file_id id;
+    struct atlas_file_id id = {0};
     int fd = ATLAS_FILE_CLOSED;
     int rc;
     /* Looked at before it is opened: opening alone can make a device act and a FIFO's writer run on. */
