@@ -64,6 +64,7 @@ class Loading:
         self._manifest: bytes | None = None
         self._fd = -1
         self.expected: list[bytes] | None = None
+        position = self._file.tell() if self._file is not None else 0
         try:
             source = self._open(target)
             self.name = recorder.names.logical(self.path) if self.path else "stream"
@@ -75,7 +76,7 @@ class Loading:
                 name=self.name,
                 expected=self.expected,
                 strict=recorder.inputs.enforce,
-                position=self._file.tell() if self._file is not None else 0,
+                position=position,
             )
         except BaseException:
             self._close()
