@@ -517,8 +517,8 @@ static int opener_enter(struct atlas_walk_opener *o, const char *path, size_t n,
     atlas_buf_append(&o->path, atlas_span_of(path, n));
     atlas_buf_append_u8(&o->path, 0);
     ATLAS_TRY(atlas_buf_check(&o->path, error));
-    ATLAS_TRY(atlas_file_open_beneath(is_blob ? o->walk->scope.blobs : o->walk->scope.root, (const char *)o->path.p, where, &o->dir,
-                                      error));
+    ATLAS_TRY(atlas_file_open_beneath(is_blob ? o->walk->scope.blobs : o->walk->scope.root, (const char *)o->path.p,
+                                      where, &o->dir, error));
     o->is_blob = is_blob;
 out:
     return rc;

@@ -69,7 +69,8 @@ void atlas_measurer_free(struct atlas_measurer *m);
 
 /* After an error of update (cancelled, out of memory) the measurer is spent. In a forked child every call is
  * ATLAS_E_ARG. */
-int atlas_measurer_update(struct atlas_measurer *m, struct atlas_span bytes, struct atlas_error *error) ATLAS_MUST_CHECK;
+int atlas_measurer_update(struct atlas_measurer *m, struct atlas_span bytes,
+                          struct atlas_error *error) ATLAS_MUST_CHECK;
 
 /* The measurement, of kind file. The measurer is spent. */
 int atlas_measurer_finish(struct atlas_measurer *m, struct atlas_measurement *ret_measurement,

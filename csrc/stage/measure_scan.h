@@ -27,7 +27,8 @@ struct atlas_meter {
 
 void atlas_meter_init(struct atlas_meter *m, const struct atlas_progress *progress);
 
-/* Call the callback: always, or for the first part that is done, or when it was not called a moment ago. ATLAS_E_CANCELLED: it said stop. */
+/* Call the callback: always, or for the first part that is done, or when it was not called a moment ago.
+ * ATLAS_E_CANCELLED: it said stop. */
 int atlas_meter_tick(struct atlas_meter *m, bool always, struct atlas_error *error) ATLAS_MUST_CHECK;
 
 /* Where chunks go: flat digest, tree, list of digests, each if wanted. Owner. */
@@ -87,7 +88,8 @@ int atlas_measure_open_file(const struct atlas_measure_job *job, struct atlas_me
 int atlas_measure_options_check(const struct atlas_measure_options *options,
                                 struct atlas_error *error) ATLAS_MUST_CHECK;
 
-/* OMS (OpenSSF Model Signing): the root digest over flat digests, concatenated in order of path. Absent unless sha256. */
+/* OMS (OpenSSF Model Signing): the root digest over flat digests, concatenated in order of path. Absent unless sha256.
+ * */
 int atlas_oms_root(int alg, struct atlas_span flats, struct atlas_digest *ret_root,
                    struct atlas_error *error) ATLAS_MUST_CHECK;
 

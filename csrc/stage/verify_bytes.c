@@ -134,8 +134,8 @@ static int compare_binding(struct atlas_verifier *v, const struct atlas_measurem
                             node->box.label, "the flat digest was not measured");
     }
     if (!atlas_digest_equal(&node->binding, &m->flat)) {
-        return different(v, ATLAS_SLOT_BINDING, "assertion.dataHash.mismatch", "the bytes are not those that were signed",
-                         detail);
+        return different(v, ATLAS_SLOT_BINDING, "assertion.dataHash.mismatch",
+                         "the bytes are not those that were signed", detail);
     }
     return same(v, ATLAS_SLOT_BINDING, "assertion.dataHash.match", "the bytes are those that were signed");
 }

@@ -370,9 +370,10 @@ static int read_training_mining(struct content *c, const struct atlas_c2pa_asser
         return unreadable(c, "org.atlasml.use.malformed", &why);
     }
     /* a word we do not know cannot be taken for a permission */
-    node_of(c)->not_for_training =
-        use.ai_training == ATLAS_C2PA_USE_NOT_ALLOWED || use.ai_training == ATLAS_C2PA_USE_UNKNOWN ||
-        use.ai_generative_training == ATLAS_C2PA_USE_NOT_ALLOWED || use.ai_generative_training == ATLAS_C2PA_USE_UNKNOWN;
+    node_of(c)->not_for_training = use.ai_training == ATLAS_C2PA_USE_NOT_ALLOWED ||
+                                   use.ai_training == ATLAS_C2PA_USE_UNKNOWN ||
+                                   use.ai_generative_training == ATLAS_C2PA_USE_NOT_ALLOWED ||
+                                   use.ai_generative_training == ATLAS_C2PA_USE_UNKNOWN;
     return ATLAS_OK;
 }
 

@@ -183,7 +183,8 @@ static bool refers_to_manifest(const struct atlas_c2pa_ingredient *ingredient)
 {
     return ingredient->has_data && ingredient->data.external && ingredient->instance_id.p != NULL &&
            atlas_c2pa_urn_check(ingredient->instance_id) &&
-           (ingredient->data.format.p == NULL || atlas_span_equal(ingredient->data.format, ATLAS_LIT("application/c2pa")));
+           (ingredient->data.format.p == NULL ||
+            atlas_span_equal(ingredient->data.format, ATLAS_LIT("application/c2pa")));
 }
 
 static int add_edge(struct atlas_verifier *v, uint32_t n, const struct atlas_c2pa_assertion *assertion,

@@ -145,8 +145,8 @@ struct atlas_verifier {
 /* Make room for one more element; false when out of memory. */
 bool atlas_grow(void **p, size_t *cap, size_t n, size_t element);
 
-/* Record one check. A failure makes `answer` of the verdict and of the node, and fails the slot; a pass passes it, unless
- * it failed before. slot may be ATLAS_SLOT_COUNT: the check belongs to none. */
+/* Record one check. A failure makes `answer` of the verdict and of the node, and fails the slot; a pass passes it,
+ * unless it failed before. slot may be ATLAS_SLOT_COUNT: the check belongs to none. */
 int atlas_report(struct atlas_verifier *v, uint32_t node, enum atlas_slot slot, const char *code,
                  enum atlas_status status, enum atlas_answer answer, struct atlas_span where, const char *format, ...)
     ATLAS_PRINTF(8, 9);
@@ -169,8 +169,8 @@ int atlas_node_uri(const struct atlas_node *node, enum atlas_c2pa_target target,
 
 /* ------------------------------------------------------------------------------------------------------ graph */
 
-/* Take a sidecar in. *ret_store is the number of an equal one where there is one already. The bytes are hashed only when
- * sidecar is given. Parse errors come back as such; nothing is reported. */
+/* Take a sidecar in. *ret_store is the number of an equal one where there is one already. The bytes are hashed only
+ * when sidecar is given. Parse errors come back as such; nothing is reported. */
 int atlas_graph_add_store(struct atlas_verifier *v, struct atlas_span bytes, const struct atlas_digest *sidecar,
                           uint32_t *ret_store, struct atlas_error *error);
 

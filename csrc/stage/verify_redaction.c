@@ -1,5 +1,6 @@
-/* verify_redaction.c - who may take what out of whose manifest (C2PA 2.2, 6.8 and 15.11.3; docs/manifest.md). A redaction
- * counts only for a manifest that its author descends from, and the default policy keeps what a verdict rests on. */
+/* verify_redaction.c - who may take what out of whose manifest (C2PA 2.2, 6.8 and 15.11.3; docs/manifest.md). A
+ * redaction counts only for a manifest that its author descends from, and the default policy keeps what a verdict rests
+ * on. */
 #include <stdlib.h>
 
 #include "stage/verify_parts.h"

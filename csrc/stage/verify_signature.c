@@ -137,7 +137,8 @@ static int check_timestamp(const struct signer *s)
         goto out;
     }
     if (!stamp.trusted) {
-        rc = note(s, "timeStamp.untrusted", "the time-stamping authority is under none of the given TSA roots; not used");
+        rc = note(s, "timeStamp.untrusted",
+                  "the time-stamping authority is under none of the given TSA roots; not used");
         goto out;
     }
     node->timestamped = true;

@@ -73,8 +73,8 @@ static int explain(int reason, struct atlas_error *error)
     }
 }
 
-/* POLICY_CHECK, with any policy welcome: a CA's critical policyConstraints would otherwise be accepted and not enforced.
- * No purpose is set: OpenSSL knows none for claim signing; the extended key usages are ours to check. */
+/* POLICY_CHECK, with any policy welcome: a CA's critical policyConstraints would otherwise be accepted and not
+ * enforced. No purpose is set: OpenSSL knows none for claim signing; the extended key usages are ours to check. */
 static bool set_parameters(X509_STORE_CTX *context, int64_t time)
 {
     X509_VERIFY_PARAM *parameters = X509_STORE_CTX_get0_param(context);

@@ -24,8 +24,8 @@ int atlas_x509_read(struct atlas_span der, const char *where, X509 **ret_x, stru
 /* Seconds since 1970 of a UTCTime or GeneralizedTime. */
 int atlas_x509_time(const ASN1_TIME *when, const char *where, int64_t *ret_time, struct atlas_error *error);
 
-/* ATLAS_E_EXPIRED unless `time` is within the certificate's validity: from not_before on, before not_after (whose second
- * RFC 5280 would include; OpenSSL's path check does not, and there is one rule). */
+/* ATLAS_E_EXPIRED unless `time` is within the certificate's validity: from not_before on, before not_after (whose
+ * second RFC 5280 would include; OpenSSL's path check does not, and there is one rule). */
 int atlas_x509_valid_at(const X509 *x, int64_t time, const char *where, struct atlas_error *error);
 
 /* Text of the subject's CN, or of the whole subject, into a buffer of ATLAS_NAME_MAX. */
