@@ -88,8 +88,8 @@ int atlas_measure_open_file(const struct atlas_measure_job *job, struct atlas_me
 int atlas_measure_options_check(const struct atlas_measure_options *options,
                                 struct atlas_error *error) ATLAS_MUST_CHECK;
 
-/* OMS (OpenSSF Model Signing): the root digest over flat digests, concatenated in order of path. Absent unless sha256.
- * */
+/* OMS (OpenSSF Model Signing): the root digest over flat digests, concatenated in order of path. Absent unless
+ * sha256. */
 int atlas_oms_root(int alg, struct atlas_span flats, struct atlas_digest *ret_root,
                    struct atlas_error *error) ATLAS_MUST_CHECK;
 
