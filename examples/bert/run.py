@@ -44,7 +44,7 @@ class Stage:
 
     def run(self, command: list[str], *, shown: str, expect: int = 0, lines: int | None = None, **environ: str) -> None:
         """Run a command, show it as `shown` and its output indented, at most `lines` of it."""
-        print(f"\n  $ {shown}", flush=True)
+        print(f"{'' if lines == 0 else chr(10)}  $ {shown}", flush=True)
         child = subprocess.Popen(
             command, cwd=self.out, env=self.environ | environ, text=True, encoding="utf-8", errors="replace",
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -149,7 +149,7 @@ def main() -> int:
         stage = Stage(args.out.resolve())
         prepare(stage.out)
         print("Case study: a small text classifier with BERT's architecture, pre-trained locally")
-        print(f"Five steps, five processes, three signers. Everything happens in {args.out}/")
+        print(f"Five steps, five processes, three signers. Everything happens in {args.out}/\n")
         make_keys(stage)
         copy_raw(stage.out / "raw", args.quick)
         stage.atlas("sign", "raw", "--key", "keys/data-provider/key.pem", lines=0)
