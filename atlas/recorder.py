@@ -6,7 +6,7 @@ import atexit
 import os
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,14 +82,16 @@ def init(
         return _begin(recorder, "owner")
 
 
-def attach() -> Run | None:
+def attach(environ: Mapping[str, str] = os.environ) -> Run | None:
     """In a child that multiprocessing started: join the parent's run. None when there is none, or this is no child."""
     with _lock:
-        if _live is not None:
+        attachment = Attachment.load(environ)
+        if _live is not None and (attachment is None or attachment.run == _live.recorder.id or _live.recorder.owner):
             return _live.run
-        attachment = Attachment.load(os.environ)
         if attachment is None or not _is_multiprocessing_child():
             return None
+        if _live is not None:  # a fork server's children know only the run that was live when it was started
+            _ended(_live.recorder)
         return _attach(attachment)
 
 

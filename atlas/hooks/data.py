@@ -7,6 +7,7 @@ comes back. What is read while a batch is made, here or in a worker, belongs to 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 import threading
 import weakref
@@ -19,6 +20,7 @@ from atlas.claim import Gap
 from atlas.hooks.engine import HookPoint, like
 from atlas.hooks.identity import Identifier
 from atlas.hooks.kinds import is_tensor
+from atlas.record.family import ATTACH
 from atlas.record.loaders import LoaderUse
 
 if TYPE_CHECKING:
@@ -44,9 +46,10 @@ class _State:
 class WorkerInit:
     """Stands in for the user's worker_init_fn where workers are not forked: unpickling it attaches the worker."""
 
-    def __init__(self, inner: Callable[[int], Any] | None, loader: int) -> None:
+    def __init__(self, inner: Callable[[int], Any] | None) -> None:
         self.inner = inner
-        self.loader = loader
+        self.loader = 0
+        self.attachment = os.environ.get(ATTACH, "")  # the fork server may be older than the run
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         global _worker_loader
@@ -54,7 +57,7 @@ class WorkerInit:
         _worker_loader = self.loader
         from atlas.recorder import attach
 
-        attach()
+        attach({ATTACH: self.attachment})
 
     def __call__(self, worker: int) -> Any:
         return self.inner(worker) if self.inner is not None else None
@@ -204,7 +207,7 @@ class LoaderHooks:
             user = loader.worker_init_fn
             stand_in = None
             if self._recorder.live and _start_method(loader) != "fork":
-                stand_in = WorkerInit(user, 0)
+                stand_in = WorkerInit(user)
                 loader.worker_init_fn = self._local.stand_in = stand_in
             try:
                 original(iterator, loader, *args, **kwargs)

@@ -148,8 +148,13 @@ class FileHooks:
         if writes:
             self._overwriting(_path(path))
         place = recorder.net.opened(path, mode, flags, recorder.steps.current())
-        if place and not recorder.owner and not recorder.inputs.knows(place):
-            recorder.journal("open", {"path": place, "step": recorder.steps.current().id})
+        if not place or recorder.inputs.knows(place):
+            return
+        use, loader = recorder.current_loader()
+        if use is not None:
+            use.strays.add(place)
+        if not recorder.owner:
+            recorder.journal("open", {"path": place, "loader": loader, "step": recorder.steps.current().id})
 
     def _overwriting(self, path: str) -> None:
         """Somebody opens an artifact to write to it: its manifest steps aside before the first byte changes."""

@@ -96,7 +96,7 @@ def _declared(name: str, load: Load) -> Identity:
 
 def _measure_all(recorder: Recorder, paths: list[str]) -> dict[str, Member]:
     """From the index of the signed directory they lie in, else one by one."""
-    directory = recorder.inputs.directory_of(f"{common_directory(paths)}/.")
+    directory = recorder.inputs.directory_at(common_directory(paths))
     found: dict[str, Member] = {}
     for path in paths:
         member = directory.members.get(path) if directory is not None else None

@@ -138,7 +138,7 @@ def _files_input(
         return []
     place = common_directory(members)
     name = recorder.names.logical(place)
-    signed = recorder.inputs.directory_of(f"{place}/.")
+    signed = recorder.inputs.directory_at(place)
     if signed is not None:
         different = [path for path, member in members.items() if signed.members.get(path) != member]
         if not different:

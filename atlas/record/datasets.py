@@ -41,11 +41,13 @@ class Identity:
             found |= part.files()
         return found
 
-    def describe(self, reads: Mapping[str, Member] | None = None) -> dict[str, Any]:
-        """`reads` are files that were loaded for a data set that says nothing itself about where its bytes come from."""
+    def describe(self, reads: Mapping[str, Member] | None = None, *, strays: bool = False) -> dict[str, Any]:
+        """`reads` are files that were loaded for it. `strays`: it read files that nobody measured, so its state is not it."""
         entry: dict[str, Any] = {"class": self.name, "kind": self.kind} | self.facts
         if self.kind == "files" and self.job is not None and not self.job.done:
             return entry | {"kind": "opaque"}
+        if self.kind == "state" and strays:
+            return {"class": self.name, "kind": "opaque"}
         count = len(reads or ())
         if self._described is None or self._described[0] != count:
             self._described = (count, self._describe(entry, reads))
@@ -53,8 +55,8 @@ class Identity:
 
     def _describe(self, entry: dict[str, Any], reads: Mapping[str, Member] | None) -> dict[str, Any]:
         members = self.members
-        if self.kind == "opaque" and reads:
-            entry["kind"], members = "files read", dict(reads)
+        if self.kind in ("opaque", "state") and reads:
+            entry, members = {"class": self.name, "kind": "files read"}, dict(reads)
         if members:
             index = index_of(members, common_directory(members))
             assert index.flat is not None

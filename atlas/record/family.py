@@ -19,6 +19,7 @@ from typing import Any
 from atlas.record.journal import SUFFIX, Follower, Record, started_ns
 
 ATTACH = "ATLAS_ATTACH"
+ENDED = "ended"  # a file in a run's directory: nobody reads journals there any more
 _SKEW_SECONDS = 120.0  # between the clocks of machines, and between the starts of ranks
 _JOB = ("ATLAS_RUN_ID", "TORCHELASTIC_RUN_ID", "SLURM_JOB_ID", "SLURM_STEP_ID", "MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE")
 
@@ -43,7 +44,7 @@ class Attachment:
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Attachment | None:
-        """None when there is none, it cannot be read, or the process it names is gone."""
+        """None when there is none, it cannot be read, or the process or the run that it names is gone."""
         text = environ.get(ATTACH, "")
         if not text:
             return None
@@ -51,7 +52,8 @@ class Attachment:
             found = cls(**json.loads(text))
         except (ValueError, TypeError):
             return None
-        return found if found.born and started_ns(found.pid) == found.born else None
+        alive = found.born and started_ns(found.pid) == found.born
+        return found if alive and not (Path(found.directory) / ENDED).exists() else None
 
 
 @dataclass(frozen=True, slots=True)

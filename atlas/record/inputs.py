@@ -151,7 +151,14 @@ class Inputs:
 
     def directory_of(self, path: str) -> SignedDirectory | None:
         """The nearest directory above that has a manifest and matches it; measured once, in enforce verified once."""
-        for parent in self._parents(path):
+        return self._nearest(self._parents(path))
+
+    def directory_at(self, path: str) -> SignedDirectory | None:
+        """This directory, or the nearest one above, that has a manifest and matches it."""
+        return self._nearest(self._parents(f"{path}/any"))
+
+    def _nearest(self, parents: list[str]) -> SignedDirectory | None:
+        for parent in parents:
             if os.path.lexists(sidecar_path(parent)):
                 with self._lock:
                     if parent not in self._directories:

@@ -38,6 +38,7 @@ class LoaderUse:
         self.changed = False  # since the last flush
         self.reads: dict[str, Member] = {}  # files that were loaded for it, by absolute path
         self.conflicts: set[str] = set()
+        self.strays: set[str] = set()  # files that were opened for it and that no hook measures
         self._hash = hashlib.sha256()
         self._steps_seen = -1
 
@@ -98,7 +99,7 @@ class LoaderUse:
         entry: dict[str, Any] = {
             "loader": self.number,
             "use": self.role,
-            "dataset": self.identity.describe(self.reads),
+            "dataset": self.identity.describe(self.reads, strays=bool(self.strays)),
             "epochs": self.epochs,
             "batches": self.batches,
             "samples": self.samples,

@@ -127,6 +127,9 @@ class Merger:
 
     def _on_open(self, process: str, record: Record, _rank: int | None) -> None:
         self._recorder.net.opened(record["path"], "rb", 0, self._step(process, record["step"]))
+        for use in self._recorder.ledger.loaders:
+            if use.number == record["loader"]:
+                use.strays.add(record["path"])
 
     def _on_gap(self, process: str, record: Record, _rank: int | None) -> None:
         gap = Gap(record["what"], f"{record['reason']} ({process})", record["input"])

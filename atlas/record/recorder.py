@@ -22,7 +22,7 @@ from atlas.measure import measure
 from atlas.model import Measurement
 from atlas.record.background import Background
 from atlas.record.context import Context
-from atlas.record.family import Rank, begin_record
+from atlas.record.family import ENDED, Rank, begin_record
 from atlas.record.guard import Guard
 from atlas.record.inputs import Inputs, SignedDirectory, check_exists, signature
 from atlas.record.journal import Journal, Record
@@ -451,6 +451,9 @@ class Recorder:
                 self.merge()
                 self.outputs.withdraw_grown()
         self.journal("end", {"status": status})
+        if self.owner and not self._broken:
+            with self.guard(STORE), self.own():
+                (self.directory / ENDED).touch()
         self.live = False
         self._journal.close()
         self.ended(self)
