@@ -21,7 +21,7 @@ class Member:
     size: int
 
 
-def encode_path(path: str) -> bytes:
+def encode_path(path: str | bytes) -> bytes:
     """docs/manifest.md: percent-encoded, upper-case hexadecimal, outside 0x21..0x7E and for '%'."""
     raw = os.fsencode(path)
     return b"".join(bytes((b,)) if 0x21 <= b <= 0x7E and b != 0x25 else b"%%%02X" % b for b in raw)
@@ -36,9 +36,12 @@ def common_directory(paths: Iterable[str]) -> str:
 def index_of(members: Mapping[str, Member], directory: str) -> Measurement:
     """`members` maps absolute paths below `directory`."""
     lines = sorted(
-        (encode_path(os.path.relpath(path, directory)), m.flat, m.tree, m.size) for path, m in members.items()
+        (os.fsencode(os.path.relpath(path, directory)), m.flat, m.tree, m.size) for path, m in members.items()
     )
-    texts = [b"%s %s %d %s" % (flat.hex().encode(), tree.hex().encode(), size, name) for name, flat, tree, size in lines]
+    texts = [
+        b"%s %s %d %s" % (flat.hex().encode(), tree.hex().encode(), size, encode_path(name))
+        for name, flat, tree, size in lines
+    ]
     index = HEADER + b"".join(text + b"\n" for text in texts)
     return Measurement(
         kind="directory",

@@ -8,12 +8,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from plain_measure import CHUNK, digest, directory, listed, tree_hash
+from plain_measure import CHUNK, digest, directory, file_tree, listed, tree_hash
 
 from atlas import _core
 from atlas.errors import LimitError, NotFound, SystemFailure, UsageError
 from atlas.measure import measure
 from atlas.model import DEFAULT_IGNORE
+from atlas.record.rollup import Member, index_of
 
 Files = dict[bytes, bytes]
 
@@ -281,6 +282,17 @@ def test_odd_names_are_listed_in_one_encoded_form(tmp_path: Path) -> None:
         *names
     }
     assert names.index("with%20space") < names.index("with!bang"), "sorted as the names are, not as they are encoded"
+
+
+def test_the_recorders_index_of_files_that_were_read_is_the_directorys(tmp_path: Path) -> None:
+    make(tmp_path, ODD)
+    members = {
+        str(tmp_path / os.fsdecode(name)): Member(digest(data), file_tree(data), len(data))
+        for name, data in ODD.items()
+    }
+    read = index_of(members, str(tmp_path))
+    there = measure(tmp_path)
+    assert (read.index, read.flat, read.tree, read.size) == (there.index, there.flat, there.tree, there.size)
 
 
 def test_names_that_are_not_utf8_are_listed_but_have_no_oms_digest(tmp_path: Path) -> None:
