@@ -356,6 +356,25 @@ def test_a_bundle_that_misses_an_ancestor_names_it_and_fails(atlas: Command, wor
     assert [missing["name"] for missing in document["missing"]] == ["data/raw"]
 
 
+def test_a_ladder_of_references_with_two_to_the_thirty_paths_takes_no_longer_than_its_rungs(
+    atlas: Command, work: Path
+) -> None:
+    left, right = (chain.make(f"0/{side}", side.encode(), world.CURATOR) for side in ("left", "right"))
+    everything = [left, right]
+    for n in range(1, 31):
+        inputs = [chain.Input(left, mode="refer"), chain.Input(right, mode="refer")]
+        left, right = (chain.make(f"{n}/{s}", f"{s}{n}".encode(), world.CURATOR, inputs) for s in ("left", "right"))
+        everything += [left, right]
+    for made in everything:
+        made.write(work)
+    gathered = atlas("bundle", "30/left", "out")
+    assert gathered.returncode == 0, gathered.stderr
+    assert len(gathered.stdout.splitlines()) == 61
+    shown = atlas("lineage", "30/left", "--depth", "100").stdout.splitlines()
+    assert len(shown) == 1 + 2 * 59  # the artifact, and two inputs of each of the others but the lowest two
+    assert sum("(see [" in line for line in shown) == 2 * 59 - 60
+
+
 def test_doctor_finds_what_is_there_and_what_is_not(atlas: Command, signed: Path) -> None:
     bare = json.loads(atlas("doctor", "--no-hooks", "--json").stdout)
     states = {finding["what"]: finding["state"] for finding in bare["findings"]}

@@ -7,7 +7,7 @@ import pytest
 from forge import chain, world
 
 import atlas
-from atlas.model import Verdict
+from atlas.model import Check, Verdict
 from atlas.notebook import atlas_magic, load_ipython_extension, verdict_html
 
 
@@ -82,6 +82,13 @@ def test_hostile_names_stay_text(model: Path, name: str) -> None:
         assert not set(html) & {"\x1b", "\u202e"}
         assert html.count("<table") == html.count("</table")
         assert len(html) < 8000
+
+
+def test_hostile_words_of_a_check_stay_text() -> None:
+    check = Check("<b>code</b>", "failed", "INVALID", 0, "<i>where</i>", "<script>alert(1)</script>\x1b")
+    html = verdict_html(Verdict("<u>path</u>", "INVALID", (check,), ()))
+    for tag in ("<b>code", "<i>", "<u>", "<script", "\x1b"):
+        assert tag not in html
 
 
 def test_in_a_real_ipython(model: Path) -> None:

@@ -69,6 +69,13 @@ def test_what_is_ignored_when_verifying_is_not_handed_out(data: Path, out: Path,
     assert not (copy / "__pycache__").exists()
 
 
+def test_an_index_that_is_not_the_signed_one_is_not_followed(data: Path, out: Path) -> None:
+    verdict = verified(data)
+    chain.index_of(data).write_bytes(b"atlas-index 1 sha256\n")
+    copy = copy_verified(verdict, out)
+    assert {str(p.relative_to(copy)) for p in copy.rglob("*") if p.is_file()} == set(FILES)
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -56,9 +56,10 @@ def test_opening_and_asking_a_store_makes_no_directory(store: Store) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "..", "0" * 63, "0" * 65, "../../etc/passwd", "A" * 64, "0" * 64 + "\n"])
-def test_only_a_sha256_names_an_object(store: Store, name: str) -> None:
+def test_only_a_sha256_names_an_object(store: Store, name: str, caplog: pytest.LogCaptureFixture) -> None:
     store.put(manifest())
     assert store.get(name) is None
+    assert not caplog.records, "nothing was even opened"
 
 
 def test_a_damaged_object_is_not_returned_and_not_found(store: Store, caplog: pytest.LogCaptureFixture) -> None:
@@ -181,6 +182,13 @@ def test_damage_in_the_middle_of_the_index_is_survived_by_put_and_find(store: St
     store.put(manifest("new.pt", b"new"))
     for n in range(200):
         assert names(store, Digest("sha256", hashlib.sha256(b"%d" % n).digest())) == [f"{n}.pt"]
+
+
+def test_whoever_comes_second_to_mend_the_index_leaves_the_new_one_alone(store: Store) -> None:
+    store.put(manifest())
+    inode = index(store).stat().st_ino
+    store._catalog._replace()
+    assert index(store).stat().st_ino == inode
 
 
 def test_a_database_of_somebody_else_is_replaced(store: Store) -> None:
