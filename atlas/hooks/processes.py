@@ -1,4 +1,5 @@
-"""Hook point of multiprocessing: while children run, what they save is signed as it comes, not when the parent wakes up."""
+"""Hook points of threads and processes: a thread belongs to the step it is started in; while child processes run, what they
+save is signed as it comes, and not only when the parent wakes up."""
 
 from __future__ import annotations
 
@@ -22,7 +23,20 @@ class ProcessHooks:
         self._thread: threading.Thread | None = None
 
     def points(self) -> list[HookPoint]:
-        return [HookPoint("multiprocessing", "multiprocessing.process", "BaseProcess.start", self._start)]
+        return [
+            HookPoint("threads", "threading", "Thread.start", self._start_thread),
+            HookPoint("multiprocessing", "multiprocessing.process", "BaseProcess.start", self._start),
+        ]
+
+    def _start_thread(self, original: Callable[[Any], None]) -> Callable[[Any], None]:
+        def start(thread: threading.Thread) -> None:
+            recorder = self._recorder
+            if recorder.live:
+                with recorder.guard("following threads"):
+                    recorder.steps.adopt(thread)
+            original(thread)
+
+        return like(original, start)
 
     def _start(self, original: Callable[[Any], None]) -> Callable[[Any], None]:
         def start(process: Any) -> None:

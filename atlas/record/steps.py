@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+_BORN_IN = "_atlas_step"
 _current: ContextVar[Step | None] = ContextVar("atlas_step", default=None)
 
 
@@ -75,14 +76,25 @@ class Steps:
         _current.set(self.top)
 
     def current(self) -> Step:
-        """Threads begin with an empty context: one that knows of no step belongs to the only one that is running."""
-        step = _current.get()
-        if step is not None and self.top.contains(step):
+        """Of this context; a thread begins with an empty one and belongs to the step it was started in."""
+        step = self._known_here()
+        if step is not None:
             return step
         with self._lock:
             active = list(self._active)
         leaves = [s for s in active if not any(o is not s and s.contains(o) for o in active)]
-        return leaves[0] if len(leaves) == 1 else self.top
+        return leaves[0] if len(leaves) == 1 else self.top  # a pool older than the step: there may be only one choice
+
+    def _known_here(self) -> Step | None:
+        step = _current.get()
+        if step is not None and self.top.contains(step):
+            return step
+        born: Step | None = getattr(threading.current_thread(), _BORN_IN, None)
+        return born if born is not None and born.status == "running" and self.top.contains(born) else None
+
+    def adopt(self, thread: threading.Thread) -> None:
+        """A thread is about to be started here."""
+        setattr(thread, _BORN_IN, self.current())
 
     def born_in(self, identifier: str) -> None:
         """A spawned child begins in a step of its parent, of which it knows no more than the number."""
@@ -91,7 +103,8 @@ class Steps:
 
     def new(self, name: str) -> Step:
         number = next(self._numbers)
-        step = Step(id=f"{self._prefix}.{number}" if self._prefix else str(number), name=name, parent=self.current())
+        parent = self._known_here() or self.top
+        step = Step(id=f"{self._prefix}.{number}" if self._prefix else str(number), name=name, parent=parent)
         self.known[step.id] = step
         return step
 
