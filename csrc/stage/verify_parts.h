@@ -187,6 +187,9 @@ int atlas_graph_settle(struct atlas_verifier *v, struct atlas_error *error);
 /* Redactions that a claim lists: judged, and kept for atlas_redacted. */
 int atlas_redactions_find(struct atlas_verifier *v, uint32_t by, struct atlas_error *error);
 
+/* Every redaction of a claim is explained by a c2pa.redacted action of its own (C2PA 2.2, 15.11.3). */
+int atlas_redactions_have_actions(struct atlas_verifier *v, uint32_t by);
+
 /* Does an accepted or refused redaction name this assertion? */
 bool atlas_redacted(const struct atlas_verifier *v, uint32_t node, struct atlas_span label);
 
