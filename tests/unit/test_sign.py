@@ -436,7 +436,7 @@ def test_a_function_that_signs_with_another_key_or_returns_something_else_is_fou
         signs(der)
 
 
-# ----------------------------------------------------------------------------------------------------- COSE in two steps
+# ---------------------------------------------------------------------------------------------------- COSE in two steps
 
 
 @pytest.mark.parametrize("alg", ALGORITHMS)
