@@ -199,6 +199,15 @@ def ingredient_without(key: str) -> Change:
     return content(LABEL, lambda c: c.pop(key))
 
 
+def recorded(change: Callable[[dict[str, Any]], object]) -> Change:
+    return content(LABEL, lambda c: change(c["validationResults"]["activeManifest"]))
+
+
+def typed(label: str, kind: bytes) -> Change:
+    """The superbox of an assertion has another type; its content is as it was."""
+    return node(lambda n: setattr(n[label], "type", kind))
+
+
 def cut_ingredient(scene: Scene) -> None:
     body = scene.node(TUNED)[LABEL].content
     body["activeManifest"] = Frozen(body["activeManifest"], hash=body["activeManifest"]["hash"][:20])
@@ -239,6 +248,12 @@ RULES = [
     Case("an ingredient without its claim signature", BROKEN, TUNED, ingredient_without("claimSignature")),
     Case("an ingredient without a relationship", BROKEN, TUNED, ingredient_without("relationship")),
     Case("an ingredient whose hash is cut", BROKEN, TUNED, cut_ingredient),
+    Case("a recorded result without a code", BROKEN, TUNED, recorded(lambda r: r["success"][0].pop("code"))),
+    Case("a recorded result that is a text", BROKEN, TUNED, recorded(lambda r: r["success"].append("all well"))),
+    Case("recorded results that are no list", BROKEN, TUNED, recorded(lambda r: r.update(failure={}))),
+    Case("an assertion in a box of no known type", BROKEN, TUNED, typed("org.atlasml.run", b"xxxx")),
+    Case("a known assertion in a box of no known type", BROKEN, TUNED, typed("c2pa.asset-type.v2", b"xxxx")),
+    Case("a known assertion in JSON", BROKEN, TUNED, typed("c2pa.asset-type.v2", b"json")),
 ]
 
 
