@@ -301,7 +301,7 @@ out:
 int atlas_cose_claim_signature_read(struct atlas_span bytes, struct atlas_cose_sign1 *ret_sign1,
                                     struct atlas_error *error)
 {
-    struct atlas_cose_sign1 sign1;
+    struct atlas_cose_sign1 sign1 = {0};
     int rc = atlas_cose_read(bytes, &sign1, error);
     if (rc < 0) {
         return rc;
