@@ -114,8 +114,7 @@ def _hooks() -> Iterator[Finding]:
         return
     from atlas.cli.roundtrip import round_trip
 
-    for what, text in round_trip():
-        yield Finding(what, "broken" if text else "ok", text or "recorded")
+    yield from (Finding(*result) for result in round_trip())
 
 
 def _findings(checks: list[tuple[str, Callable[[], Iterator[Finding]]]]) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ The script runs in a process and a directory of its own, so that neither torch n
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from atlas.entry import DATA_USE, INPUTS, content, read_manifests, text_of
 from atlas.errors import AtlasError
@@ -47,18 +49,29 @@ with run.step("safetensors load"):
     load_file("saved.safetensors")
     torch.save(weights, "converted.pt")
 """
-_END = "run.finish()\n"
+_END = """
+import json
+with open("hooks.json", "w") as file:
+    json.dump(run.doctor()["hooks"], file)
+run.finish()
+"""
+
+State = Literal["ok", "missing", "broken"]
+Result = tuple[str, State, str]  # hook, state, what to say of it
 
 
-def round_trip() -> Iterator[tuple[str, str]]:
-    """(hook, "" where it is live, else what is wrong) for each hook that this installation can have."""
+def round_trip() -> Iterator[Result]:
+    """What each kind of hook that this installation can have did in the script, and which hook points were found."""
     with tempfile.TemporaryDirectory(prefix="atlas-doctor-") as name:
         directory = Path(name)
         keygen("doctor", directory / "keys")
         tensors = find_spec("safetensors") is not None
         failed = _run(_TORCH + (_SAFETENSORS if tensors else "") + _END, directory)
         for hook, check in _checks(directory, tensors):
-            yield hook, failed or _attempt(check)
+            wrong = failed or _attempt(check)
+            yield hook, "broken" if wrong else "ok", wrong or "recorded"
+        if not failed:
+            yield _points(directory / "hooks.json")
 
 
 def _run(script: str, directory: Path) -> str:
@@ -91,6 +104,20 @@ def _checks(directory: Path, tensors: bool) -> Iterator[tuple[str, Callable[[], 
     if tensors:
         yield "safetensors save", lambda: _signed(directory, "saved.safetensors")
         yield "safetensors load", lambda: _read(directory, "converted.pt", "saved.safetensors")
+
+
+def _points(report: Path) -> Result:
+    """A point that this version of torch lacks is no failure while the round trip works."""
+    points = json.loads(report.read_text(encoding="utf-8"))
+    live = sum(point["state"] == "live" for point in points)
+    waiting = sum(point["state"] == "waiting" for point in points)
+    text = f"{live} live, {waiting} waiting for a module to be imported"
+    bad: tuple[State, ...] = ("broken", "missing")
+    for state in bad:
+        named = [f"{point['id']} ({point['reason']})" for point in points if point["state"] == state]
+        if named:
+            return "hook points", state, f"{text}; {state}: {', '.join(named)}"
+    return "hook points", "ok", text
 
 
 def _attempt(check: Callable[[], str]) -> str:

@@ -120,14 +120,6 @@ def test_whatever_is_not_valid_fails_with_its_reason(
     result.stdout.fnmatch_lines([says])
 
 
-def test_a_marked_test_that_is_not_valid_fails_even_if_it_expects_to_fail_or_asks_for_nothing(
-    pytester: pytest.Pytester, made: dict[str, chain.Made]
-) -> None:
-    flip(pytester.path / MODEL)
-    write(pytester, "def test_it(): raise AssertionError\n")
-    assert run(pytester).ret == 1
-
-
 def test_tests_without_the_marker_are_left_alone(pytester: pytest.Pytester, made: dict[str, chain.Made]) -> None:
     (pytester.path / "tests" / "test_plain.py").write_text("def test_plain(): pass\n")
     result = run(pytester, "--strict-markers")

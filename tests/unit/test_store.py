@@ -319,6 +319,45 @@ def test_a_read_only_store_answers_with_and_without_an_index(store: Store, with_
     assert index(store).exists() is with_index
 
 
+# -------------------------------------------------------------------------------------------------- full disk
+
+_FILL = """
+import resource, sys
+from atlas.errors import SystemFailure
+from atlas.store import Store
+data = open(sys.argv[2], "rb").read()
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), -1))
+try:
+    print(Store(sys.argv[1]).put(data))
+except SystemFailure as error:
+    print("refused:", error.text)
+"""
+
+
+@pytest.mark.parametrize("room", ["nothing", "the object"])
+def test_a_full_disk_is_an_error_or_a_later_index_and_never_half_an_object(
+    store: Store, tmp_path: Path, room: str
+) -> None:
+    store.put(manifest("before.pt"))
+    data = manifest("new.pt")
+    (tmp_path / "new").write_bytes(data)
+    limit = 100 if room == "nothing" else len(data)
+    words = [sys.executable, "-c", _FILL, str(store.directory), str(tmp_path / "new"), str(limit)]
+    ran = subprocess.run(words, capture_output=True, text=True, check=True)
+    sha256 = hashlib.sha256(data).hexdigest()
+    if room == "nothing":
+        assert ran.stdout.startswith("refused: cannot be written")
+        assert store.get(sha256) is None
+        assert names(store) == ["before.pt"]
+    else:
+        assert ran.stdout.strip() == sha256
+        assert store.health().pending == 1, "the index had no room"
+        assert names(store) == ["new.pt", "before.pt"]
+    assert not list(store.directory.rglob("*.tmp"))
+    store.put(data)
+    assert store.health().indexed == 2
+
+
 # ------------------------------------------------------------------------------------------------- many at once
 
 _PUT = """
