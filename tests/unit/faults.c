@@ -1,8 +1,10 @@
-/* Preloaded by test_measure_faults.py: makes system calls fail in the way that ATLAS_FAULT names. */
+/* Preloaded by test_measure_faults.py: makes system calls fail in the way that ATLAS_FAULT names, and the n-th allocation
+ * of the core or of libcrypto after fault_arm(n). */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
@@ -62,4 +64,48 @@ struct dirent *readdir(void *stream)
         return NULL;
     }
     return real(stream);
+}
+
+/* ---------------------------------------------------------------------------------------------------- allocation */
+
+extern void *__libc_malloc(size_t n);
+extern void *__libc_calloc(size_t n, size_t size);
+extern void *__libc_realloc(void *p, size_t n);
+
+static atomic_long countdown; /* the allocation that fails is the one that makes it 0 */
+
+void fault_arm(long n)
+{
+    atomic_store(&countdown, n);
+}
+
+/* Did it happen? Disarmed in any case. */
+int fault_fired(void)
+{
+    return atomic_exchange(&countdown, 0) <= 0;
+}
+
+static int fails(void *caller)
+{
+    Dl_info info;
+    if (atomic_load(&countdown) <= 0 || dladdr(caller, &info) == 0 || info.dli_fname == NULL ||
+        (strstr(info.dli_fname, "_core") == NULL && strstr(info.dli_fname, "libcrypto") == NULL)) {
+        return 0;
+    }
+    return atomic_fetch_sub(&countdown, 1) == 1;
+}
+
+void *malloc(size_t n)
+{
+    return fails(__builtin_return_address(0)) ? (errno = ENOMEM, NULL) : __libc_malloc(n);
+}
+
+void *calloc(size_t n, size_t size)
+{
+    return fails(__builtin_return_address(0)) ? (errno = ENOMEM, NULL) : __libc_calloc(n, size);
+}
+
+void *realloc(void *p, size_t n)
+{
+    return fails(__builtin_return_address(0)) ? (errno = ENOMEM, NULL) : __libc_realloc(p, n);
 }

@@ -79,3 +79,58 @@ def test_a_directory_that_cannot_be_listed_to_its_end_is_an_error(library: Path,
     assert answer(library, "none", tmp_path, "directory") == str(
         directory(dict.fromkeys(map(str.encode, "abcdef"), b""))
     )
+
+
+ALLOCATIONS = """
+import ctypes, sys
+from atlas import _core
+from atlas.errors import InternalError
+shim, path, folder, threads = ctypes.CDLL(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
+data = open(path, "rb").read()
+
+def stream():
+    measurer = _core.Measurer(threads=threads)
+    measurer.update(data)
+    return measurer.finish()
+
+calls = [
+    lambda: _core.measure_file(path, threads=threads),
+    lambda: _core.measure_directory(folder, threads=threads, ignore=["x"]),
+    lambda: _core.chunk_digests(data, threads=threads),
+    lambda: _core.merkle_inclusion_prove("sha256", bytes(32 * 5), 2),
+    stream,
+]
+for call in calls:
+    expected = call()
+    n = 0
+    while True:
+        n += 1
+        shim.fault_arm(n)
+        try:
+            answer = call()
+        except (MemoryError, InternalError):
+            answer = None
+        if not shim.fault_fired():
+            break
+        assert answer in (None, expected), answer
+        assert call() == expected
+    assert answer == expected
+    print(n - 1, end=" ")
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_every_allocation_may_fail_without_a_wrong_digest(library: Path, file: Path, threads: int) -> None:
+    folder = file.parent / "folder"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "one").write_bytes(b"one")
+    (folder / "sub" / "two").write_bytes(DATA[: CHUNK + 1])
+    (folder / "link").symlink_to("sub/two")
+    environment = {**os.environ, "LD_PRELOAD": str(library)}
+    command = [sys.executable, "-c", ALLOCATIONS, library, file, folder, str(threads)]
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    failures = [int(n) for n in run.stdout.split()]
+    assert len(failures) == 5
+    assert min(failures) >= 3, "the allocations were not seen"
+    assert failures[1] > 30
