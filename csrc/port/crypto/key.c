@@ -77,7 +77,7 @@ int atlas_key_new(struct atlas_span pem, struct atlas_span password, struct atla
     int rc = ATLAS_OK;
     struct atlas_key *key = calloc(1, sizeof *key);
     if (key == NULL) {
-        ATLAS_TRY(atlas_error_set(error, ATLAS_E_NOMEM, where, "out of memory"));
+        return atlas_error_set(error, ATLAS_E_NOMEM, where, "out of memory");
     }
     ATLAS_TRY(read_pem(pem, password, &key->pkey, error));
     ATLAS_TRY(atlas_pkey_check(key->pkey, where, error));

@@ -143,12 +143,12 @@ int atlas_timestamp_response_token(struct atlas_span request, struct atlas_span 
 {
     int rc = ATLAS_OK;
     struct atlas_token token = ATLAS_TOKEN_INIT;
-    struct atlas_span bytes;
+    struct atlas_span bytes = ATLAS_SPAN_NONE;
     const unsigned char *p = request.p;
     TS_REQ *asked =
         request.n != 0 && request.n <= ATLAS_MAX_TIMESTAMP_BYTES ? d2i_TS_REQ(NULL, &p, (long)request.n) : NULL;
     if (asked == NULL) {
-        ATLAS_TRY(atlas_ossl_fail(error, ATLAS_E_ARG, "timestamp request", "not a TimeStampReq"));
+        return atlas_ossl_fail(error, ATLAS_E_ARG, "timestamp request", "not a TimeStampReq");
     }
     ATLAS_TRY(cut_token(response, &bytes, error));
     ATLAS_TRY(atlas_token_read(bytes, &token, error));
