@@ -93,6 +93,14 @@ def without(key: str) -> Change:
     return claim(lambda c: c.pop(key))
 
 
+def generator(**changes: Any) -> Change:
+    def change(c: dict[str, Any]) -> None:
+        info = {**c["claim_generator_info"], **changes}
+        c["claim_generator_info"] = {key: value for key, value in info.items() if value is not None}
+
+    return claim(change)
+
+
 def sha(alg: str, cut: int | None = None) -> bytes:
     return measure.digest(b"x", alg)[:cut]
 
@@ -135,6 +143,10 @@ LINKS = [
     Case("no signature address", BROKEN, TUNED, without("signature")),
     Case("no instance", BROKEN, TUNED, without("instanceID")),
     Case("no generator", BROKEN, TUNED, without("claim_generator_info")),
+    Case("a generator without a name", BROKEN, TUNED, generator(name=None)),
+    Case("a generator whose version is a number", BROKEN, TUNED, generator(version=1)),
+    Case("a generator whose specification is a list", BROKEN, TUNED, generator(specVersion=[])),
+    Case("a generator whose system is a number", BROKEN, TUNED, generator(operating_system=1.5)),
     Case("no algorithm anywhere", BROKEN, TUNED, without("alg")),
     Case("an unknown algorithm", BROKEN, TUNED, claim(lambda c: c.update(alg="blake3"))),
     Case(
@@ -233,6 +245,7 @@ RULES = [
     ),
     Case("a hard binding with MD5", BROKEN, TUNED, binding(alg="md5", hash=sha("md5"))),
     Case("a hard binding that says SHA-384", BROKEN, TUNED, binding(alg="sha384")),
+    Case("a hard binding of something on the web", BROKEN, TUNED, binding(url="https://example.com/model.pt")),
     Case("a hard binding without padding", BROKEN, TUNED, content("c2pa.hash.data", lambda c: c.pop("pad"))),
     Case("no actions", BROKEN, TUNED, node(lambda n: n.remove("c2pa.actions.v2"))),
     Case("an empty list of actions", BROKEN, TUNED, actions(list.clear)),
