@@ -361,7 +361,7 @@ static struct store_result read_store(uint32_t kind, const char *label, const ch
     struct atlas_buf b = ATLAS_BUF_INIT;
     size_t mark = atlas_jumbf_open(&b, kind, atlas_span_str(label), ATLAS_SPAN_NONE);
     for (size_t i = 0; boxes[i] != '\0'; i++) {
-        char urn[64];
+        char urn[80];
         uint32_t box_kind = boxes[i] == 'm'   ? ATLAS_C2PA_4CC_STANDARD
                             : boxes[i] == 'u' ? ATLAS_C2PA_4CC_UPDATE
                             : boxes[i] == 'c' ? ATLAS_C2PA_4CC_COMPRESSED
