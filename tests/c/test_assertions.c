@@ -240,6 +240,20 @@ TEST(actions_are_read)
     CHECK_OK(atlas_cbor_leave(&c));
 }
 
+TEST(an_action_keeps_parameters_that_nobody_knows)
+{
+    struct atlas_buf list = ATLAS_BUF_INIT;
+    struct atlas_cbor c;
+    struct atlas_c2pa_action action = {.action = ATLAS_LIT("a"), .parameters = ATLAS_LIT("\xa1\x61x\x05")};
+    atlas_cbor_write_array(&list, 1);
+    CHECK_OK(atlas_c2pa_action_write(&list, &action, NULL));
+    CHECK_OK(atlas_cbor_open_list(&c, atlas_buf_span(&list), "", NULL));
+    action.parameters = ATLAS_SPAN_NONE;
+    CHECK_OK(atlas_c2pa_action_take(&c, &action));
+    CHECK_SPAN(action.parameters, ATLAS_LIT("\xa1\x61x\x05"));
+    atlas_buf_release(&list);
+}
+
 TEST(malformed_actions_are_refused)
 {
     static const char *const bad[] = {

@@ -424,6 +424,31 @@ TEST(a_store_has_a_size_limit)
     CHECK_ERR(rc, ATLAS_E_JUMBF); /* at the limit it is looked at */
 }
 
+static int check_manifests(uint32_t n)
+{
+    struct atlas_buf b = ATLAS_BUF_INIT;
+    struct atlas_c2pa_store store;
+    struct atlas_jumbf_index index = ATLAS_JUMBF_INDEX_INIT;
+    size_t mark = atlas_jumbf_open(&b, ATLAS_C2PA_4CC_STORE, ATLAS_C2PA_LABEL_STORE, ATLAS_SPAN_NONE);
+    for (uint32_t i = 0; i < n; i++) {
+        char urn[80];
+        snprintf(urn, sizeof urn, URN ":%u", i);
+        write_manifest(&b, ATLAS_C2PA_4CC_STANDARD, urn, "");
+    }
+    int rc = atlas_jumbf_close(&b, mark, NULL);
+    rc = rc == ATLAS_OK ? atlas_c2pa_store_read(atlas_buf_span(&b), &store, NULL) : rc;
+    rc = rc == ATLAS_OK ? atlas_c2pa_manifests_index(&store, &index, NULL) : rc;
+    atlas_jumbf_index_release(&index);
+    atlas_buf_release(&b);
+    return rc;
+}
+
+TEST(manifests_are_limited)
+{
+    CHECK_OK(check_manifests(ATLAS_MAX_NODES));
+    CHECK_ERR(check_manifests(ATLAS_MAX_NODES + 1), ATLAS_E_LIMIT);
+}
+
 TEST(nothing_may_follow_a_store)
 {
     struct atlas_buf b = ATLAS_BUF_INIT;

@@ -98,6 +98,18 @@ TEST(depth_is_limited)
     CHECK_ERR(check_depth(ATLAS_MAX_CBOR_ITEMS, 0xC1, false), ATLAS_E_LIMIT);
 }
 
+TEST(a_cursor_on_unchecked_bytes_has_the_same_depth)
+{
+    uint8_t heads[ATLAS_MAX_CBOR_DEPTH + 2];
+    struct atlas_cbor c;
+    memset(heads, 0x81, sizeof heads);
+    atlas_cbor_open(&c, atlas_span_of(heads, sizeof heads), "", NULL);
+    for (unsigned i = 0; i < ATLAS_MAX_CBOR_DEPTH; i++) {
+        CHECK_OK(atlas_cbor_enter_array(&c, NULL));
+    }
+    CHECK_ERR(atlas_cbor_enter_array(&c, NULL), ATLAS_E_LIMIT);
+}
+
 TEST(depth_of_empty_containers_is_limited_too)
 {
     struct atlas_buf b = ATLAS_BUF_INIT;

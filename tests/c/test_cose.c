@@ -154,6 +154,46 @@ TEST(the_outer_structure_is_strict)
     CHECK_OK(read_whole("d2 84 43 a1 01 26 a0 f6 41 01", false));
 }
 
+/* Padding in the unprotected bucket and unknown labels in the protected one, so many that there are n of each. */
+static int check_headers(uint32_t n_protected, uint32_t n_unprotected)
+{
+    struct atlas_cbor_map p = ATLAS_CBOR_MAP_INIT;
+    struct atlas_cbor_map u = ATLAS_CBOR_MAP_INIT;
+    struct atlas_buf protected_ = ATLAS_BUF_INIT;
+    struct atlas_buf b = ATLAS_BUF_INIT;
+    struct atlas_cose_sign1 s;
+    for (uint32_t i = 1; i <= n_protected; i++) {
+        struct atlas_buf *entry = atlas_cbor_map_entry(&p);
+        atlas_cbor_write_uint(entry, i == 1 ? 1 : 1000 + i); /* the algorithm, then what nobody knows */
+        atlas_cbor_write_int(entry, -7);
+    }
+    for (uint32_t i = 1; i <= n_unprotected; i++) {
+        struct atlas_buf *entry = atlas_cbor_map_entry(&u);
+        atlas_cbor_write_uint(entry, 5000 + i);
+        atlas_cbor_write_null(entry);
+    }
+    int rc = atlas_cbor_map_write(&p, &protected_, NULL);
+    atlas_cbor_write_tag(&b, 18);
+    atlas_cbor_write_array(&b, 4);
+    atlas_cbor_write_bytes(&b, atlas_buf_span(&protected_));
+    rc = rc == ATLAS_OK ? atlas_cbor_map_write(&u, &b, NULL) : rc;
+    atlas_cbor_write_null(&b);
+    atlas_cbor_write_bytes(&b, ATLAS_LIT("s"));
+    rc = rc == ATLAS_OK ? atlas_cose_read(atlas_buf_span(&b), &s, NULL) : rc;
+    atlas_cbor_map_release(&p);
+    atlas_cbor_map_release(&u);
+    atlas_buf_release(&protected_);
+    atlas_buf_release(&b);
+    return rc;
+}
+
+TEST(headers_are_limited)
+{
+    CHECK_OK(check_headers(64, 64));
+    CHECK_ERR(check_headers(65, 1), ATLAS_E_LIMIT);
+    CHECK_ERR(check_headers(1, 65), ATLAS_E_LIMIT);
+}
+
 /* n certificates of one byte. */
 static int check_certificates(uint32_t n)
 {

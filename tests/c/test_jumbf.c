@@ -332,4 +332,10 @@ TEST(a_box_that_is_too_long_is_not_written)
     CHECK_ERR(atlas_jumbf_write_box(&b, ATLAS_JUMBF_CBOR, atlas_span_of(&one, ATLAS_MAX_STORE_BYTES - 7), NULL),
               ATLAS_E_LIMIT);
     CHECK(b.n == 0);
+    size_t mark = atlas_jumbf_open(&b, ATLAS_JUMBF_CBOR, ATLAS_LIT("x"), ATLAS_SPAN_NONE);
+    CHECK(atlas_buf_extend(&b, ATLAS_MAX_STORE_BYTES - b.n) != NULL);
+    CHECK_OK(atlas_jumbf_close(&b, mark, NULL));
+    atlas_buf_append_u8(&b, 0);
+    CHECK_ERR(atlas_jumbf_close(&b, mark, NULL), ATLAS_E_LIMIT);
+    atlas_buf_release(&b);
 }
