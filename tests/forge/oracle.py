@@ -113,16 +113,21 @@ def make(
     title: str = "foreign",
     parents: Sequence[Parent] = (),
     assertions: Sequence[dict[str, Any]] = (),
+    created: bool = True,
 ) -> bytes:
-    """A sidecar written and signed by c2pa-rs itself (its Builder with no_embed)."""
+    """A sidecar written and signed by c2pa-rs itself (its Builder with no_embed).
+
+    Unless told otherwise the Builder lists actions and other assertions as gathered; `created` tells it otherwise.
+    """
     info = c2pa.C2paSignerInfo(
         alg=_ALGS.get(alg, alg.lower()), sign_cert=chain_pem.encode(), private_key=key_pem.encode(), ta_url=None
     )
-    created = {"action": "c2pa.created", "digitalSourceType": TRAINED}
+    first = {"action": "c2pa.created", "digitalSourceType": TRAINED}
+    actions = {"label": "c2pa.actions.v2", "data": {"actions": [first]}}
     definition = {
         "claim_generator_info": [{"name": "foreign generator", "version": "1"}],
         "title": title,
-        "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": [created]}}, *assertions],
+        "assertions": [{**assertion, "created": created} for assertion in (actions, *assertions)],
         "ingredients": [_ingredient(parent, n, roots) for n, parent in enumerate(parents)],
     }
     # add_ingredient() wants an archive of its own kind; a sidecar goes in as a resource of the definition.

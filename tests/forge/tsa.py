@@ -90,13 +90,14 @@ class Tsa:
         *,
         at: datetime.datetime = pki.NOW,
         over: bytes | None = None,  # the imprint is of these bytes instead
+        imprint: bytes | None = None,  # of what is stamped, already hashed
         alg: str = "sha256",
         nonce: int | None = None,
         digest_lies: bool = False,  # the signed message digest is not that of the content
         mangle: bool = False,  # the signature has a flipped bit
         certificates: bool = True,
     ) -> bytes:
-        imprint = hashlib.new(alg, message if over is None else over).digest()
+        imprint = imprint or hashlib.new(alg, message if over is None else over).digest()
         info = sequence(
             integer(1),
             oid(_POLICY),
@@ -140,6 +141,16 @@ class Tsa:
         """A TimeStampResp: status granted and the token."""
         return sequence(sequence(integer(0)), token)
 
+    def answer(self, request: bytes, *, at: datetime.datetime = pki.NOW) -> bytes:
+        """The response to a TimeStampReq in DER: {version, {hash algorithm, imprint}, ?policy, ?nonce, ?certReq}."""
+        (body,) = parts(request)
+        _, imprint, *options = parts(body)
+        algorithm, digest = parts(imprint)
+        alg = next(name for name, dotted in _DIGESTS.items() if oid(dotted)[2:] == parts(algorithm)[0])
+        tags = dict(zip(tags_of(body)[2:], options, strict=True))
+        nonce = int.from_bytes(tags[0x02], "big", signed=True) if 0x02 in tags else None
+        return self.response(self.token(b"", imprint=digest, alg=alg, nonce=nonce, at=at))
+
     def _sign(self, message: bytes) -> bytes:
         match self.party.key:
             case rsa.RSAPrivateKey() as private:
@@ -152,3 +163,22 @@ class Tsa:
 
 def _header_size(encoded: bytes) -> int:
     return 2 if encoded[1] < 128 else 2 + (encoded[1] & 127)
+
+
+def _items(encoded: bytes) -> list[tuple[int, bytes]]:
+    found = []
+    while encoded:
+        start = _header_size(encoded)
+        size = encoded[1] if start == 2 else int.from_bytes(encoded[2:start], "big")
+        found.append((encoded[0], encoded[start : start + size]))
+        encoded = encoded[start + size :]
+    return found
+
+
+def parts(encoded: bytes) -> list[bytes]:
+    """The contents of the DER items that stand one after the other."""
+    return [content for _, content in _items(encoded)]
+
+
+def tags_of(encoded: bytes) -> list[int]:
+    return [tag for tag, _ in _items(encoded)]
