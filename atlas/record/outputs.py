@@ -47,6 +47,12 @@ class Output:
     assembly: Assembly | None = None
     signed: SignedManifest | None = None
     previous: Output | None = None
+    beside: bool = False  # its manifest was written beside it
+
+    @property
+    def current(self) -> bool:
+        """Whether its manifest still stands where it was written: whoever opens the file to write moves that aside."""
+        return not self.beside or sidecar_path(self.path).exists()
 
     @property
     def series(self) -> tuple[str, str, str]:
@@ -154,6 +160,7 @@ class Outputs:
         if output.path:
             with recorder.guard(SIDECAR, output.name):
                 write_sidecar(output.path, signed.store, output.measurement.index)
+                output.beside = True
         recorder.journal(
             "signed",
             {"name": output.name, "path": output.path, "urn": signed.urn, "manifest": signed.sha256,
@@ -228,7 +235,7 @@ class Outputs:
         recorder = self._recorder
         path = str(declared.path)
         known = self.at(path)
-        current = known is not None and known.metrics >= recorder.metrics_count(step)
+        current = known is not None and known.current and known.metrics >= recorder.metrics_count(step)
         if known is not None and current and declared.path.is_file() and known.signature == signature(path):
             return
         with recorder.own():

@@ -60,7 +60,7 @@ def main() -> None:
     args = parser.parse_args()
 
     run = atlas.init(key="keys/evaluator/key.pem")
-    saved = torch.load(args.model)
+    saved = torch.load(run.input(args.model, role="model"))
     model = Classifier(Bert(Config(**saved["config"])), len(saved["labels"]))
     model.load_state_dict(saved["model"])
     train = [row for row in read(args.train) if row["label"]]

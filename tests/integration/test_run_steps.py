@@ -47,6 +47,14 @@ def test_an_output_declared_while_an_old_one_is_there_is_signed_with_its_new_con
     assert project.verify("report.txt")
 
 
+def test_an_output_that_is_written_again_with_the_same_content_is_signed_again(project: Project) -> None:
+    write("report.txt", "same")
+    with project.init() as run:
+        run.output("report.txt")
+        write("report.txt", "same")
+    assert project.verify("report.txt")
+
+
 def test_an_output_that_is_never_written_is_a_warning_and_a_gap(project: Project) -> None:
     run = project.init()
     run.output("never.txt")
