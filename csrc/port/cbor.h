@@ -4,8 +4,8 @@
  * The profile. Accepted: definite lengths, shortest heads, integers, byte strings, UTF-8 text, arrays, maps in any key
  * order, tags, floats, false, true, null. Refused: indefinite lengths, heads longer than needed, bad UTF-8, the same
  * map key twice, map keys that are no integer, text or byte string, big numbers (tags 2 and 3), undefined and other
- * simple values, bytes after the document, more than ATLAS_MAX_CBOR_DEPTH levels (ATLAS_E_LIMIT) or
- * ATLAS_MAX_CBOR_ITEMS items (ATLAS_E_LIMIT).
+ * simple values, bytes after the document. Beyond a limit (ATLAS_E_LIMIT): more than ATLAS_MAX_CBOR_DEPTH levels, more
+ * than ATLAS_MAX_CBOR_ITEMS items, more than eight large maps nested in each other all with keys out of order.
  *
  * Reading is one check of the whole document, then a walk over bytes that are known to be good:
  *

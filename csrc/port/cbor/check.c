@@ -7,6 +7,11 @@
 /* Keys of a map that are sorted without an allocation. */
 #define KEYS_ON_STACK 64
 
+/* Maps whose keys are out of order are walked twice. Nested in each other, the innermost would be walked once per level:
+ * this bounds all second walks together to so many times the document, and some bytes for small ones. */
+#define SECOND_WALKS 8
+#define SECOND_WALK_BYTES 4096
+
 struct level {
     uint32_t left;             /* items still to come */
     uint32_t pairs;            /* of a map */
@@ -19,6 +24,7 @@ struct level {
 struct walk {
     struct atlas_span rest;
     uint32_t budget; /* items */
+    uint64_t again;  /* bytes that may be walked a second time */
     unsigned depth;  /* open containers; levels[0] is the document */
     struct level levels[ATLAS_MAX_CBOR_DEPTH + 1];
     const char *why;
@@ -33,6 +39,11 @@ static int refuse(struct walk *w, int code, const char *text)
 /* Are the keys of this map (its bytes from the first key on) all different? */
 static int check_unique(struct walk *w, struct atlas_span bytes, size_t n)
 {
+    size_t walked = bytes.n - w->rest.n;
+    if (walked > w->again) {
+        return refuse(w, ATLAS_E_LIMIT, "is the end of one of too many nested maps with keys out of order");
+    }
+    w->again -= walked;
     struct atlas_cbor_key few[2 * KEYS_ON_STACK]; /* the keys, and as much room to sort them */
     struct atlas_cbor_key *keys = n <= KEYS_ON_STACK ? few : malloc(2 * n * sizeof *keys);
     size_t size;
@@ -135,7 +146,12 @@ static int step(struct walk *w)
 
 int atlas_cbor_check(struct atlas_span document, const char *where, struct atlas_error *error)
 {
-    struct walk w = {.rest = document, .budget = ATLAS_MAX_CBOR_ITEMS, .levels = {{.left = 1}}};
+    struct walk w = {
+        .rest = document,
+        .budget = ATLAS_MAX_CBOR_ITEMS,
+        .again = (uint64_t)document.n * SECOND_WALKS + SECOND_WALK_BYTES,
+        .levels = {{.left = 1}},
+    };
     int rc = document.n <= UINT32_MAX ? ATLAS_OK : refuse(&w, ATLAS_E_LIMIT, "is too long a document");
     while (rc == ATLAS_OK && w.levels[0].left != 0) {
         rc = step(&w);
