@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from atlas.entry import Reference, name_of, read_manifests, references
-from atlas.errors import NotFound
+from atlas.errors import NotFound, UsageError
+from atlas.files import StrPath, is_there, read_regular, write_atomic
 from atlas.locate import Locator
 from atlas.model import Digest
-from atlas.sidecar import StrPath, index_path, read_regular, sidecar_path, write_atomic
+from atlas.sidecar import index_path, sidecar_path
 from atlas.store import MAX_OBJECT_BYTES, Store, find_manifest, looked_for
 
 MAX_REFERENCES = 65536  # ATLAS_MAX_NODES of atlas.h
@@ -42,7 +43,7 @@ def bundle(
     target = Path(directory)
     target.mkdir(parents=True, exist_ok=True)
     written = [_write(target / sidecar_path(path).name, own.data)]
-    if index_path(path).exists():
+    if is_there(index_path(path)):
         written.append(_write(target / index_path(path).name, read_regular(index_path(path), limit=MAX_OBJECT_BYTES)))
     manifests = read_manifests(own.data)
     locator = Locator(Path(path), root=root, bundle=None, store=store)
@@ -55,13 +56,20 @@ def bundle(
         if (reference.alg, reference.value) in seen:
             continue
         seen.add((reference.alg, reference.value))
-        data = locator.manifest(Digest(reference.alg, reference.value), reference.name)
+        data = _find(locator, reference)
         if data is None:
             missing.append(reference)
         else:
             written.append(_write(target / f"{reference.value.hex()}.c2pa", data))
             todo += references(read_manifests(data))
     return Bundle(tuple(written), tuple(missing))
+
+
+def _find(locator: Locator, reference: Reference) -> bytes | None:
+    try:
+        return locator.manifest(Digest(reference.alg, reference.value), reference.name)
+    except UsageError:  # not a digest: nothing can have it
+        return None
 
 
 def _write(path: Path, data: bytes) -> Path:

@@ -25,9 +25,9 @@ from atlas.entry import (
     text_of,
 )
 from atlas.errors import AtlasError, NotFound
+from atlas.files import StrPath
 from atlas.locate import Locator
 from atlas.model import Digest
-from atlas.sidecar import StrPath
 from atlas.store import Store, find_manifest, looked_for
 
 MAX_NODES = 65536  # ATLAS_MAX_NODES of atlas.h

@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from atlas import _core
-from atlas.errors import MalformedError
+from atlas.errors import MalformedError, SystemFailure
+from atlas.files import is_there, read_regular
 from atlas.store import Store, sidecar_path
 
 if TYPE_CHECKING:
@@ -49,10 +50,10 @@ class Locator:
             return data
         for path in self._manifest_candidates(digest, name):
             try:
-                data = path.read_bytes() if path.is_file() else None
-            except OSError:
+                data = read_regular(path)
+            except (SystemFailure, MalformedError):
                 continue
-            if data is not None and hashlib.new(digest.alg, data).digest() == digest.value:
+            if hashlib.new(digest.alg, data).digest() == digest.value:
                 return data
         return None
 
@@ -70,7 +71,7 @@ class Locator:
         """
         why = "not found"
         for candidate in self._artifact_candidates(name):
-            if not candidate.exists():
+            if not is_there(candidate):
                 continue
             other = _sidecar_urn(candidate)
             if other is None or other == urn:
@@ -81,7 +82,7 @@ class Locator:
     def _artifact_candidates(self, name: str) -> Iterator[Path]:
         parts = PurePosixPath(name).parts
         # The core refuses manifests with such names; this keeps the file system out of it all the same.
-        if not parts or PurePosixPath(name).is_absolute() or ".." in parts:
+        if not parts or PurePosixPath(name).is_absolute() or ".." in parts or "\0" in name:
             return
         seen = {self._artifact}
         beside = self._artifact.parent
@@ -93,8 +94,8 @@ class Locator:
 
 def _sidecar_urn(artifact: Path) -> str | None:
     try:
-        manifests = _core.store_read(sidecar_path(artifact).read_bytes())
-    except (OSError, MalformedError):
+        manifests = _core.store_read(read_regular(sidecar_path(artifact)))
+    except (SystemFailure, MalformedError):
         return None
     urn: str = manifests[-1]["urn"]
     return urn

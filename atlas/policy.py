@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas.errors import AtlasError, UsageError
-from atlas.sidecar import StrPath, read_regular
+from atlas.files import StrPath, home_directory, is_there, read_regular
 
 MAX_POLICY_BYTES = 1 << 20
 MAX_PEM_BYTES = 16 << 20
@@ -51,7 +51,7 @@ class Policy:
 def user_directory() -> Path:
     """The user's own configuration: $XDG_CONFIG_HOME/atlas, else ~/.config/atlas."""
     chosen = os.environ.get("XDG_CONFIG_HOME", "")
-    base = Path(chosen) if chosen.startswith("/") else Path("~/.config").expanduser()
+    base = Path(chosen) if chosen.startswith("/") else home_directory() / ".config"
     return base / "atlas"
 
 
@@ -88,7 +88,7 @@ def _default_roots() -> tuple[bytes, str]:
     if value:
         return _from_list(value), "ATLAS_TRUST"
     own = user_directory() / "roots.pem"
-    if own.exists():
+    if is_there(own):
         return read_roots(own), str(own)
     raise UsageError(
         "no trust roots: nothing can be trusted without them",
@@ -191,7 +191,7 @@ def _start(policy: Policy | StrPath | None) -> Policy:
     if os.environ.get("ATLAS_POLICY"):
         return load_policy(os.environ["ATLAS_POLICY"])
     own = user_directory() / "policy.json"
-    return load_policy(own) if own.exists() else Policy()
+    return load_policy(own) if is_there(own) else Policy()
 
 
 def resolve_policy(

@@ -15,8 +15,9 @@ from urllib.parse import unquote_to_bytes
 
 from atlas import _core
 from atlas.errors import UsageError, VerificationError
+from atlas.files import StrPath, is_there, open_regular, read_regular
 from atlas.measure import measure
-from atlas.sidecar import StrPath, index_path, open_regular, read_regular
+from atlas.sidecar import index_path
 
 if TYPE_CHECKING:
     from atlas.model import Node, Verdict
@@ -68,7 +69,7 @@ def _copy_directory(source: Path, target: Path, node: Node) -> None:
 def _signed_index(source: Path, node: Node) -> bytes:
     assert node.flat is not None
     place = index_path(source)
-    if place.exists():
+    if is_there(place):
         index = read_regular(place, limit=MAX_INDEX_BYTES)
         if hashlib.new(node.flat.alg, index).digest() == node.flat.value:
             return index

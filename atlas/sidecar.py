@@ -1,4 +1,4 @@
-"""Sidecars: the files beside an artifact that hold its manifest. Names, bounded reads, and writes that survive a crash.
+"""Sidecars: the files beside an artifact that hold its manifest. Names, and writes that survive a crash.
 
     model.pt -> model.pt.c2pa          data/ -> data.c2pa and data.c2pa-index
 
@@ -10,21 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
-from atlas.errors import LimitError, NotFound, SystemFailure
+from atlas.errors import SystemFailure
+from atlas.files import StrPath, is_there, sync_directory, write_atomic
 
 SIDECAR_SUFFIX = ".c2pa"
 INDEX_SUFFIX = ".c2pa-index"
 ASIDE_SUFFIX = ".old"
-TEMPORARY_PREFIX = ".atlas-"
-MAX_STORE_BYTES = 64 << 20  # ATLAS_MAX_STORE_BYTES of atlas.h
-MAX_LINKS = 40  # as many hops as the kernel follows (path_resolution(7))
-
-StrPath = str | os.PathLike[str]
 
 
 def _beside(path: StrPath, suffix: str) -> Path:
@@ -42,76 +35,6 @@ def sidecar_path(path: StrPath) -> Path:
 def index_path(path: StrPath) -> Path:
     """Where the index of this directory stands."""
     return _beside(path, INDEX_SUFFIX)
-
-
-def link_targets(path: StrPath) -> Iterator[Path]:
-    """Each hop of a symbolic link, nearest first; nothing when the path is not a link."""
-    place = Path(path)
-    for _ in range(MAX_LINKS):
-        try:
-            target = place.readlink()
-        except OSError:
-            return
-        place = place.parent / target
-        yield place
-
-
-def open_regular(path: StrPath) -> BinaryIO:
-    """A regular file, open for reading. Never blocks on a FIFO and never opens a device or a directory for long."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    except FileNotFoundError:
-        raise NotFound("no such file", where=str(path)) from None
-    except OSError as error:
-        raise SystemFailure(f"cannot be opened: {error.strerror}", where=str(path)) from error
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise SystemFailure("is not a regular file", where=str(path))
-    return os.fdopen(fd, "rb")
-
-
-def read_regular(path: StrPath, *, limit: int = MAX_STORE_BYTES) -> bytes:
-    """The bytes of a regular file of at most `limit` bytes."""
-    with open_regular(path) as file:
-        try:
-            data = file.read(limit + 1)
-        except OSError as error:
-            raise SystemFailure(f"cannot be read: {error.strerror}", where=str(path)) from error
-    if len(data) > limit:
-        raise LimitError(f"is larger than {limit} bytes", where=str(path))
-    return data
-
-
-def sync_directory(directory: StrPath) -> None:
-    """Make renames in this directory durable. File systems that cannot do it (EINVAL) are left to their own ways."""
-    with contextlib.suppress(OSError):
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-
-
-def write_atomic(path: Path, data: bytes, *, mtime_ns: int | None = None) -> None:
-    """The file appears whole or not at all, power cuts included: temporary file beside it, fsync, rename, fsync."""
-    temporary = path.parent / f"{TEMPORARY_PREFIX}{os.urandom(8).hex()}.tmp"
-    try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        try:
-            with os.fdopen(fd, "wb") as file:
-                file.write(data)
-                file.flush()
-                if mtime_ns is not None:
-                    os.utime(fd, ns=(mtime_ns, mtime_ns))
-                os.fsync(fd)
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-    except OSError as error:
-        raise SystemFailure(f"cannot be written: {error.strerror or error}", where=str(path)) from error
-    sync_directory(path.parent)
 
 
 def _aside(path: Path) -> Path:
@@ -145,7 +68,7 @@ def put_back(path: StrPath) -> None:
     """Undo `set_aside` for an artifact that was not changed after all. The manifest comes last, as in writing."""
     for place in (index_path(path), sidecar_path(path)):
         with contextlib.suppress(OSError):
-            if not place.exists():
+            if not is_there(place):
                 _aside(place).replace(place)
 
 

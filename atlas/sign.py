@@ -21,7 +21,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from atlas import _core
 from atlas.errors import AtlasError, KeyFileError, MalformedError, NotFound, UsageError, VerificationError
-from atlas.sidecar import read_regular
+from atlas.files import read_regular
 from atlas.tsa import request_timestamp
 
 MAX_KEY_BYTES = 1 << 20

@@ -24,17 +24,8 @@ from typing import NamedTuple, Protocol
 from atlas.catalog import Catalog, Row, UnavailableError
 from atlas.entry import Entry, describe, is_manifest
 from atlas.errors import MalformedError, NotFound, SystemFailure
-from atlas.sidecar import (
-    StrPath,
-    index_path,
-    link_targets,
-    put_back,
-    read_regular,
-    set_aside,
-    sidecar_path,
-    write_atomic,
-    write_sidecar,
-)
+from atlas.files import StrPath, home_directory, is_there, link_targets, read_regular, write_atomic
+from atlas.sidecar import index_path, put_back, set_aside, sidecar_path, write_sidecar
 
 __all__ = [
     "Entry", "Found", "Health", "Store", "default_directory", "find_manifest", "index_path", "looked_for", "put_back",
@@ -82,7 +73,7 @@ def default_directory() -> Path:
     if chosen:
         return Path(chosen).expanduser().absolute()
     data = os.environ.get("XDG_DATA_HOME", "")
-    base = Path(data) if data.startswith("/") else Path("~/.local/share").expanduser()
+    base = Path(data) if data.startswith("/") else home_directory() / ".local" / "share"
     return base / "atlas"
 
 
@@ -116,7 +107,7 @@ class Store:
 
     def _made(self, directory: Path) -> Path:
         try:
-            if not self.directory.exists():
+            if not is_there(self.directory):
                 self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -162,7 +153,7 @@ class Store:
         """The manifests whose artifact has this digest, flat or tree, newest first."""
         wanted = (digest.alg, bytes(digest.value))
         try:
-            candidates = set(self._catalog.lookup(wanted[1], wanted[0])) if self._objects.exists() else set()
+            candidates = set(self._catalog.lookup(wanted[1], wanted[0])) if is_there(self._objects) else set()
         except UnavailableError as error:
             _log.warning("looking through every object, because the index cannot be used: %s", error)
             candidates = set(self._list())
@@ -200,7 +191,7 @@ class Store:
         except UnavailableError:
             indexed = None
         place = self.directory
-        while not place.exists():
+        while not is_there(place):
             place = place.parent
         return Health(self.directory, os.access(place, os.W_OK), len(objects), indexed, len(self._list_pending()))
 
@@ -248,7 +239,7 @@ class Store:
 
     def _index(self, names: Sequence[str]) -> None:
         """Index these, and with them whatever others could not finish (their objects are complete or not there)."""
-        ready = [name for name in {*names, *self._list_pending()} if self._object(name).exists()]
+        ready = [name for name in {*names, *self._list_pending()} if is_there(self._object(name))]
         try:
             self._catalog.add([row for name in ready for row in self._rows_of(name)])
         except UnavailableError as error:
@@ -290,7 +281,7 @@ def find_manifest(
         with contextlib.suppress(NotFound):
             return Found(read_regular(place), str(place))
     store = store if store is not None else Store()
-    if not store.directory.exists() or not Path(path).exists():
+    if not is_there(store.directory) or not is_there(path):
         return None
     measurement = measured(path)
     for digest in (measurement.flat, measurement.tree):

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from atlas import _core
 from atlas.errors import AtlasError, LimitError, NotFound, SystemFailure
+from atlas.files import read_regular
 from atlas.locate import Locator
 from atlas.measure import measure
 from atlas.model import Check, Digest, Edge, Identity, Measurement, Node, Verdict
 from atlas.policy import Policy, resolve_policy
-from atlas.store import Store, find_manifest, index_path
+from atlas.store import MAX_OBJECT_BYTES, Store, find_manifest, index_path
 
 if TYPE_CHECKING:
     import os
@@ -184,7 +185,7 @@ def _differences(path: Path, need: dict[str, Any], m: Measurement) -> str:
         return ""
     alg, value = need["expected"]
     try:
-        signed = index_path(path).read_bytes()
+        signed = read_regular(index_path(path), limit=MAX_OBJECT_BYTES)
         if hashlib.new(alg, signed).digest() != value:
             return "the index beside it is not the signed one either"
         changes = _core.index_compare(signed, m.index)

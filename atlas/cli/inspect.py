@@ -36,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _find(args: argparse.Namespace) -> Found:
-    from atlas.sidecar import SIDECAR_SUFFIX, read_regular
+    from atlas.files import read_regular
+    from atlas.sidecar import SIDECAR_SUFFIX
     from atlas.store import Found, find_manifest, looked_for
 
     if args.path.endswith(SIDECAR_SUFFIX) and args.manifest is None:

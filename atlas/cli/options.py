@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from atlas.sidecar import read_regular
+from atlas.files import read_regular
 
 if TYPE_CHECKING:
     from atlas.policy import Policy

@@ -17,7 +17,8 @@ from typing import Literal
 
 from atlas.entry import DATA_USE, INPUTS, content, read_manifests, text_of
 from atlas.errors import AtlasError
-from atlas.sidecar import read_regular, sidecar_path
+from atlas.files import read_regular
+from atlas.sidecar import sidecar_path
 from atlas.sign import keygen
 from atlas.verify import verify
 

@@ -122,7 +122,8 @@ def _keep(args: argparse.Namespace, signed: SignedManifest, inputs: list[Input],
 
 
 def _write(args: argparse.Namespace, signed: SignedManifest, index: bytes | None, kept: str, console: Console) -> str:
-    from atlas.sidecar import INDEX_SUFFIX, SIDECAR_SUFFIX, write_atomic, write_sidecar
+    from atlas.files import write_atomic
+    from atlas.sidecar import INDEX_SUFFIX, SIDECAR_SUFFIX, write_sidecar
 
     if args.output:
         output = Path(args.output)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -203,6 +205,22 @@ def test_roots_planted_beside_the_artifact_are_not_used(atlas: Command, signed: 
     assert atlas("verify", "model.pt").returncode == 2
 
 
+@pytest.mark.skipif(
+    os.geteuid() == 0 and not shutil.which("setpriv"), reason="root needs setpriv to be refused anything"
+)
+def test_a_home_that_is_closed_to_us_is_a_user_without_configuration(signed: Path, home: dict[str, str]) -> None:
+    humble = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    closed = signed / "closed"
+    closed.mkdir(mode=0)
+    environment = {**home, "HOME": str(closed), "PYTHONPYCACHEPREFIX": str(signed / "cache")}
+    del environment["ATLAS_STORE"]
+    for words in (["verify", "model.pt", *TRUST], ["inspect", "model.pt"], ["lineage", "model.pt"]):
+        ran = subprocess.run(
+            [*humble, *ATLAS, *words], cwd=signed, env=environment, capture_output=True, text=True, check=False
+        )
+        assert ran.returncode == 0, ran.stderr
+
+
 def test_a_signer_that_was_not_named_is_untrusted(atlas: Command, signed: Path) -> None:
     assert atlas("verify", "model.pt", *TRUST, "--signer", "Alice").returncode == 0
     ran = atlas("verify", "model.pt", *TRUST, "--signer", "Bob")
@@ -354,6 +372,29 @@ def test_a_bundle_that_misses_an_ancestor_names_it_and_fails(atlas: Command, wor
     assert "data/raw" in ran.stderr
     document = json.loads(atlas("bundle", "eval/report.json", "out", "--json").stdout)
     assert [missing["name"] for missing in document["missing"]] == ["data/raw"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"url": "http://x", "alg": "md5", "hash": bytes(16)},
+        {"url": "http://x", "alg": "sha256", "hash": bytes(31)},
+        {"url": "http://x", "alg": "sha256", "hash": "text"},
+        {"url": "http://x", "hash": bytes(32)},
+        {"url": "http://x", "alg": "sha256", "hash": bytes(32)},
+    ],
+)
+@pytest.mark.parametrize("title", ["../../etc/passwd", "a\0b", "/dev/zero", "n" * 5000])
+def test_a_hostile_reference_is_missing_and_nothing_more(atlas: Command, work: Path, data: object, title: str) -> None:
+    raw = chain.make("raw.txt", b"raw", world.CURATOR)
+    evil = chain.reopened(chain.make("m.pt", b"weights", world.TUNER, [chain.Input(raw, mode="refer")])).store
+    evil.active.touch()["c2pa.ingredient.v3"].content |= {"data": data, "dc:title": title}
+    (work / "m.pt").write_bytes(b"weights")
+    (work / "m.pt.c2pa").write_bytes(bytes(evil))
+    shown, gathered = atlas("lineage", "m.pt"), atlas("bundle", "m.pt", "out")
+    assert shown.returncode == 0, shown.stderr
+    assert gathered.returncode in (0, 4), gathered.stderr
+    assert "m.pt" in shown.stdout
 
 
 def test_a_ladder_of_references_with_two_to_the_thirty_paths_takes_no_longer_than_its_rungs(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
+from forge import world
 
 import atlas
 from atlas.claim import sign_manifest
@@ -97,3 +99,25 @@ def test_a_manifest_is_taken_by_its_hash_and_not_by_its_place(tmp_path: Path) ->
     assert look.manifest(digest, "a.pt") is None
     put(tmp_path / "a.pt.c2pa", wanted)
     assert look.manifest(digest, "a.pt") == wanted
+
+
+@pytest.mark.parametrize("name", ["", "/etc/passwd", "../x", "a/../../x", "a\0b", "n" * 5000])
+def test_a_name_that_leads_out_of_the_root_or_nowhere_finds_nothing(tmp_path: Path, name: str) -> None:
+    place = locator(put(tmp_path / "project" / "out" / "m.pt"), root=tmp_path / "project")
+    assert place.artifact(name, "urn:c2pa:x")[0] is None
+    assert place.manifest(Digest("sha256", bytes(32)), name) is None
+
+
+@pytest.mark.parametrize("suffix", [".c2pa", ".c2pa-index"])
+def test_a_fifo_where_a_manifest_or_an_index_should_be_blocks_nothing(tmp_path: Path, suffix: str) -> None:
+    for made in world.honest().values():
+        made.write(tmp_path)
+    for changed in (False, True):
+        place = tmp_path / f"{world.RAW}{suffix}"
+        place.unlink(missing_ok=True)
+        os.mkfifo(place)
+        if changed:
+            (tmp_path / world.RAW / "part-0.txt").write_text("changed")
+        roots = world.pki.roots(world.ROOT).encode()
+        verdict = atlas.verify(tmp_path / world.REPORT, trust=roots, store=tmp_path / "no store")
+        assert verdict.answer == ("INVALID" if changed else "VALID")

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from atlas.errors import NotFound, UsageError
+from atlas.model import Digest
 from atlas.policy import Policy, load_policy, parse_time, read_roots, resolve_policy
+from atlas.store import Store
 
 ROOT = b"-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n"
 OTHER = ROOT.replace(b"QUJD", b"REVG")
@@ -175,6 +177,20 @@ def test_the_environment_names_a_policy_and_the_users_own_comes_last(
     monkeypatch.setenv("ATLAS_POLICY", str(write(tmp_path / "p.json", signers=["env"])))
     assert resolve_policy(trust=ROOT).signers == ("env",)
     assert resolve_policy(Policy(), trust=ROOT).signers == ()
+
+
+def test_a_user_without_a_home_has_no_configuration_and_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(_uid: int) -> None:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.delenv("ATLAS_STORE", raising=False)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    assert resolve_policy(trust=ROOT).roots == ROOT
+    assert Store().find(Digest("sha256", bytes(32))) == []
+    assert not Store().directory.is_relative_to(Path.cwd())
 
 
 def test_signers_given_as_arguments_narrow_the_policy_and_never_widen_it() -> None:

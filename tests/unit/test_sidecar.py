@@ -10,7 +10,7 @@ import pytest
 from forge import chain, world
 
 from atlas.errors import LimitError, NotFound, SystemFailure
-from atlas.sidecar import read_regular, write_atomic
+from atlas.files import read_regular, write_atomic
 from atlas.store import (
     Store,
     find_manifest,
