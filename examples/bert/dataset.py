@@ -78,7 +78,7 @@ def main() -> None:
     args = parser.parse_args()
 
     run = atlas.init(key="keys/data-provider/key.pem")
-    run.input(args.raw, role="raw data")  # torch does not read it, so it is said
+    run.input(args.raw, role="data")  # torch does not read it, so it is said
     run.output(args.out / "train.jsonl", kind="dataset")
     run.output(args.out / "test.jsonl", kind="dataset")
 

@@ -67,7 +67,7 @@ def main() -> None:
     test = read(args.test)
     data = Sentences(test, Tokenizer(args.vocab), saved["config"]["length"], saved["labels"])
     run.input(args.vocab, role="tokenizer")
-    run.input(args.train, role="data of the baselines")
+    run.input(args.train, role="training data")
     run.input(args.test, role="evaluation data", dataset=data)
 
     report = {
