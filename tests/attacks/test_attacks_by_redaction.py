@@ -9,6 +9,7 @@ import pytest
 from arena import INCOMPLETE, INVALID, LIMIT, MALFORMED, VALID, Case, attack, clean, judge, policy, table, told
 from edits import Change, both, node
 from forge import chain, manifest, world
+from forge.chain import sidecar_of
 from forge.manifest import Assertion
 from forge.world import BASE, EVALUATOR, LABEL, RAW, REPORT, TUNED, Scene
 
@@ -180,6 +181,18 @@ def test_an_update_that_does_more_than_update_is_refused(what: str, tmp_path: Pa
     assert scene.store.active.urn in {verdict.nodes[c.node].urn for c in verdict.failures}
 
 
+def test_an_update_cannot_be_made_unknown(tmp_path: Path) -> None:
+    """Unknown boxes in a store are ignored, but a manifest must not turn into one and bring back what it replaced."""
+    scene = Scene.at(tmp_path)
+    path = updated(scene)
+    data = sidecar_of(path).read_bytes()
+    start = data.rindex(b"jumdc2um") + 4
+    for bit in range(start * 8, (start + 17) * 8):
+        flipped = data[: bit // 8] + bytes([data[bit // 8] ^ 1 << bit % 8]) + data[bit // 8 + 1 :]
+        verdict = judge(scene, path, manifest=flipped)
+        assert not verdict, f"bit {bit - start * 8} of the type: {verdict.nodes[0].urn}"
+
+
 def test_an_update_by_a_stranger_is_not_trusted(tmp_path: Path) -> None:
     scene = Scene.at(tmp_path)
     scene.store = chain.update(scene.made[REPORT], world.ATTACKER).store
@@ -191,5 +204,5 @@ def test_an_update_does_not_carry_over_to_other_bytes(tmp_path: Path) -> None:
     """The update of one artifact, laid beside another one."""
     made = chain.update(chain.make("a.pt", b"a", world.LAB), world.LAB)
     path = chain.write_content(tmp_path, "b.pt", b"b")
-    chain.sidecar_of(path).write_bytes(made.sidecar)
+    sidecar_of(path).write_bytes(made.sidecar)
     assert verify(path, policy=policy(), store=tmp_path / ".store").answer == INVALID

@@ -293,6 +293,17 @@ def test_what_was_read_must_be_what_the_ingredients_are_bound_to(case: Case, tmp
     clean(case, tmp_path / "twin")
 
 
+def test_a_size_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    """Nothing is known of the input that it could be compared with, and still it cannot be."""
+    unknown = Input(chain.make("data.txt", b"data", world.CURATOR), mode="unknown")
+    made = chain.make("model.pt", b"weights", world.TUNER, [unknown])
+    for size, answers in (2**63 - 1, (VALID,)), (2**64 - 1, BROKEN):
+        again = chain.reopened(made)
+        again.store.active.touch()[INPUTS].content["inputs"][0]["size"] = size
+        verdict = verify(again.write(tmp_path), policy=policy(), store=tmp_path / ".store")
+        assert verdict.answer in answers, told(verdict)
+
+
 def test_gaps_add_up_with_the_inputs(tmp_path: Path) -> None:
     scene = Scene.at(tmp_path)
     gaps = [{"what": "stdin", "reason": "not a file", "input": True}, {"what": "x", "reason": "y"}]
