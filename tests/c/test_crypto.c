@@ -5,6 +5,7 @@
 #include "credentials.h"
 #include "hex.h"
 #include "port/crypto/crypto.h"
+#include "port/crypto/der.h"
 #include "test.h"
 
 #define NOW CREDENTIALS_NOW
@@ -115,6 +116,59 @@ TEST(random_bytes_differ)
     CHECK(memcmp(a, b, sizeof a) != 0);
     CHECK_OK(atlas_crypto_random(NULL, 0, NULL));
     CHECK_ERR(atlas_crypto_random(a, (size_t)1 << 40, NULL), ATLAS_E_ARG);
+}
+
+/* ----------------------------------------------------------------------------------------------------- DER */
+
+static bool is_element(const char *text)
+{
+    uint8_t bytes[300];
+    struct atlas_der element;
+    struct atlas_span rest = hex(text, bytes, sizeof bytes);
+    struct atlas_span before = rest;
+    bool good = atlas_der_next(&rest, &element);
+    /* nothing is cut off by a failure, everything by a success */
+    return good && rest.n == 0 && atlas_span_equal(element.whole, before);
+}
+
+static bool is_untouched(const char *text)
+{
+    uint8_t bytes[300];
+    struct atlas_der element;
+    struct atlas_span rest = hex(text, bytes, sizeof bytes);
+    struct atlas_span before = rest;
+    return !atlas_der_next(&rest, &element) && atlas_span_equal(rest, before);
+}
+
+TEST(only_der_lengths_are_read)
+{
+    uint8_t long_form[2 + 1 + 128] = {0x04, 0x81, 0x80};
+    struct atlas_span rest = SPAN(long_form);
+    struct atlas_der element;
+    CHECK(is_element("0500"));
+    CHECK(is_element("0401aa"));
+    CHECK(atlas_der_next(&rest, &element) && element.content.n == 128 && rest.n == 0);
+    CHECK(is_untouched(""));
+    CHECK(is_untouched("04"));
+    CHECK(is_untouched("0401"));             /* cut */
+    CHECK(is_untouched("0402aa"));           /* cut */
+    CHECK(is_untouched("30800000"));         /* indefinite */
+    CHECK(is_untouched("048101aa"));         /* longer than needed */
+    CHECK(is_untouched("04820001aa"));       /* leading zero */
+    CHECK(is_untouched("0485000000000100")); /* more than four octets */
+    CHECK(is_untouched("048400000001aa"));   /* longer than needed */
+    CHECK(is_untouched("0484ffffffffaa"));   /* beyond the end */
+    CHECK(is_untouched("0481"));             /* cut in the length */
+    CHECK(is_untouched("1f8101 00"));        /* a tag of several bytes */
+}
+
+TEST(an_element_of_another_tag_is_not_taken)
+{
+    struct atlas_der element;
+    struct atlas_span rest = ATLAS_LIT("\x04\x01\xaa");
+    CHECK(!atlas_der_take(&rest, ATLAS_DER_SEQUENCE, &element) && rest.n == 3);
+    CHECK(atlas_der_take(&rest, ATLAS_DER_OCTETS, &element) && rest.n == 0);
+    CHECK(!atlas_der_take(&rest, ATLAS_DER_OCTETS, &element));
 }
 
 /* ---------------------------------------------------------------------------------------------- signatures */

@@ -486,6 +486,28 @@ def test_only_one_whole_der_certificate_is_read(spoil: Any) -> None:
         assert caught.value.code == "ATLAS_E_X509"
 
 
+@pytest.mark.parametrize(("size", "good"), [(20, True), (21, False), (200, False)])
+def test_a_serial_number_has_at_most_twenty_bytes(size: int, good: bool) -> None:
+    def renumber(tbs: bytes) -> bytes:
+        parts = children(tbs)
+        return sequence(parts[0], tlv(0x02, b"\x7f" * size), *parts[2:])
+
+    certificate = resign(leaf(), renumber)
+    if good:
+        assert _core.certificate_info(certificate)["serial"] == "7f" * 20
+        return
+    with pytest.raises(MalformedError, match="serial number"):
+        _core.certificate_info(certificate)
+
+
+def test_a_negative_serial_number_is_shown_as_one() -> None:
+    def renumber(tbs: bytes) -> bytes:
+        parts = children(tbs)
+        return sequence(parts[0], tlv(0x02, b"\x80" + bytes(19)), *parts[2:])
+
+    assert _core.certificate_info(resign(leaf(), renumber))["serial"] == "-80" + "00" * 19
+
+
 def test_an_enormous_certificate_is_refused() -> None:
     big = leaf(extra=((x509.UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.62558.999"), bytes(1 << 16)), False),))
     with pytest.raises(MalformedError) as caught:
@@ -552,7 +574,7 @@ def test_the_common_name_is_the_only_one_or_the_whole_subject() -> None:
         ("a\u00adb", "a\\C2\\ADb"),
         ("a\U000e0041b", "a\\F3\\A0\\81\\81b"),
         ("a\\0Ab", "a\\5C0Ab"),
-        ("naïve 漢字 😀", "naïve 漢字 😀"),
+        ("naïve 漢字 😀 \U000e0100", "naïve 漢字 😀 \U000e0100"),
     ],
 )
 def test_characters_that_act_on_a_terminal_are_escaped(hostile: str, shown: str) -> None:

@@ -221,7 +221,9 @@ def test_the_imprint_may_use_each_allowed_hash(alg: str) -> None:
     ids=str,
 )
 def test_an_authority_outside_the_profile_is_refused(flaws: dict[str, Any], code: str) -> None:
-    assert refusal(tsa.Tsa.under(MIDDLE, **flaws).token(MESSAGE)) == code
+    token = tsa.Tsa.under(MIDDLE, **flaws).token(MESSAGE)
+    assert refusal(token) == code
+    assert refusal(token, anchors=()) == code  # also where nobody is trusted
 
 
 def test_a_self_signed_authority_is_refused() -> None:
