@@ -44,6 +44,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", _MARKER)
     config.stash[_SESSION] = _Session(config)
+    report = config.getoption("--atlas-report")
+    if report and not (config.invocation_params.dir / report).parent.is_dir():
+        raise pytest.UsageError(f"--atlas-report {report}: there is no such directory")
 
 
 # ----------------------------------------------------------------------------------------------- verifying
@@ -72,7 +75,7 @@ class _Session:
         arguments = self._arguments(item, marker)
         key = repr(sorted(arguments.items()))
         known = self._known.get(key)
-        if known is None or known.stamp is None or _stamp(known.verdict, time.time_ns()) != known.stamp:
+        if known is None or known.stamp is None or _stamp(known.verdict, arguments, time.time_ns()) != known.stamp:
             known = self._known[key] = self._verify(arguments)
             self.verified.append(known)
         if item.nodeid not in known.tests:
@@ -84,7 +87,7 @@ class _Session:
 
         began = time.time_ns()
         verdict = verify(**arguments)
-        return _Verified(verdict, _stamp(verdict, began))
+        return _Verified(verdict, _stamp(verdict, arguments, began))
 
     def _arguments(self, item: pytest.Item, marker: pytest.Mark) -> dict[str, Any]:
         unknown = sorted(set(marker.kwargs) - set(_OPTIONS))
@@ -118,12 +121,16 @@ class _Session:
 _SESSION = pytest.StashKey[_Session]()
 
 
-def _stamp(verdict: Verdict, began_ns: int) -> bytes | None:
+def _stamp(verdict: Verdict, arguments: dict[str, Any], began_ns: int) -> bytes | None:
+    """Over everything that the verdict came from, but the store, whose objects never change."""
     from atlas.sidecar import index_path, sidecar_path
     from atlas.stamp import stamp
 
     artifacts = dict.fromkeys((verdict.path, *(node.path for node in verdict.nodes if node.path)))
     paths = [place for path in artifacts for place in (path, sidecar_path(path), index_path(path))]
+    for name in ("manifest", "bundle", "policy", "trust"):
+        value = arguments.get(name)
+        paths += [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, Path)]
     return stamp(paths, began_ns=began_ns)
 
 

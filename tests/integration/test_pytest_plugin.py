@@ -27,6 +27,7 @@ def made(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> dict[str
     root = pytester.path
     package = Path(atlas.__file__).parent.parent  # works without an installation too
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(package), os.environ.get("PYTHONPATH", ""))))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # the same with and without an installation, and faster
     for name in ("HOME", "XDG_CONFIG_HOME", "ATLAS_STORE"):
         monkeypatch.setenv(name, str(root / "home" / name))
     raw = chain.make("data/raw", {"a.txt": b"raw a\n", "sub/b.txt": b"raw b\n"}, world.CURATOR)
@@ -48,12 +49,8 @@ def write(pytester: pytest.Pytester, body: str, *, marker: str = f'"{MODEL}", tr
     (pytester.path / "tests" / "test_it.py").write_text(text)
 
 
-# Where the package is installed pytest finds the plugin by itself, and refuses to be told twice.
-PLUGIN = () if "atlas" in entry_points(group="pytest11").names else ("-p", "atlas.pytest_plugin")
-
-
 def run(pytester: pytest.Pytester, *words: str) -> pytest.RunResult:
-    return pytester.runpytest_subprocess(*PLUGIN, "-p", "no:cacheprovider", *words)
+    return pytester.runpytest_subprocess("-p", "atlas.pytest_plugin", "-p", "no:cacheprovider", *words)
 
 
 def flip(path: Path) -> None:
@@ -205,6 +202,21 @@ def test_after(): pass
         result.assert_outcomes(passed=2)
     else:
         result.assert_outcomes(passed=1, errors=1)
+
+
+@pytest.mark.parametrize(("changed", "becomes"), [("copy.pem", "other.pem"), ("elsewhere.c2pa", "data/raw.c2pa")])
+def test_it_is_verified_again_when_the_roots_or_the_manifest_that_were_named_changed(
+    pytester: pytest.Pytester, made: dict[str, chain.Made], changed: str, becomes: str
+) -> None:
+    (pytester.path / f"{MODEL}.c2pa").rename(pytester.path / "elsewhere.c2pa")
+    (pytester.path / "copy.pem").write_bytes((pytester.path / "roots.pem").read_bytes())
+    body = f"""
+def test_valid(): Path({changed!r}).write_bytes(Path({becomes!r}).read_bytes())
+def test_not_valid_any_more(): pass
+"""
+    write(pytester, body, marker=f'"{MODEL}", trust="copy.pem", manifest="elsewhere.c2pa"')
+    settle(pytester.path)
+    run(pytester).assert_outcomes(passed=1, errors=1)
 
 
 def test_a_change_whose_time_was_set_back_is_seen(pytester: pytest.Pytester, made: dict[str, chain.Made]) -> None:
@@ -385,6 +397,15 @@ def test_the_report_holds_every_verdict_and_the_tests_that_depend_on_it(
     assert ("tests/test_it.py::test_one", "tests/test_it.py::test_two") in found
 
 
+def test_a_report_that_cannot_be_written_is_said_before_the_first_test(
+    pytester: pytest.Pytester, made: dict[str, chain.Made]
+) -> None:
+    write(pytester, "def test_it(): pass\n")
+    result = run(pytester, "--atlas-report", "no/such/report.json")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--atlas-report no/such/report.json*"])
+
+
 def test_hostile_names_are_harmless_in_the_terminal_and_in_junit(
     pytester: pytest.Pytester, made: dict[str, chain.Made]
 ) -> None:
@@ -402,6 +423,15 @@ def test_hostile_names_are_harmless_in_the_terminal_and_in_junit(
     text = (pytester.path / "junit.xml").read_text()
     assert "\u202e" not in text
     assert len(list(ElementTree.fromstring(text).iter("testcase"))) == 1
+
+
+@pytest.mark.skipif("atlas" not in entry_points(group="pytest11").names, reason="the package is not installed")
+def test_an_installed_atlas_is_found_by_pytest_itself(
+    pytester: pytest.Pytester, made: dict[str, chain.Made], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+    write(pytester, "def test_it(provenance): pass\n")
+    pytester.runpytest_subprocess("-p", "no:cacheprovider", "--strict-markers").assert_outcomes(passed=1)
 
 
 def test_the_plugin_imports_no_torch(pytester: pytest.Pytester, made: dict[str, chain.Made]) -> None:
