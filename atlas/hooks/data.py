@@ -155,21 +155,15 @@ class LoaderHooks:
         recorder, local = self._recorder, self._local
 
         def __next__(iterator: Any) -> Any:
-            if not recorder.live:
+            state = self._before(iterator) if recorder.live else None
+            if state is None:
                 return original(iterator)
-            state = iterator.__dict__.get(_STATE)
-            if state is None or state.run != recorder.id:
-                self._unknown(iterator)
-                return original(iterator)
-            use: LoaderUse = state.use
-            use.observe(recorder.optimizer_steps, _gradients())
             before = getattr(local, "use", None)
-            local.use = use
+            local.use = state.use
             try:
                 batch = original(iterator)
             except StopIteration:
-                use.finished(recorder.optimizer_steps)
-                recorder.flush(force=True)
+                self._after(state, finished=True)
                 raise
             except BaseException:
                 if state.pending:
@@ -177,13 +171,32 @@ class LoaderHooks:
                 raise
             finally:
                 local.use = before
-            try:
-                self._commit(state, batch)
-            except Exception as error:
-                recorder.guard.failed(COUNTING, error)
+            self._after(state, batch)
             return batch
 
         return like(original, __next__)
+
+    def _before(self, iterator: Any) -> _State | None:
+        try:
+            state: _State | None = iterator.__dict__.get(_STATE)
+            if state is None or state.run != self._recorder.id:
+                self._unknown(iterator)
+                return None
+            state.use.observe(self._recorder.optimizer_steps, _gradients())
+        except Exception as error:
+            self._recorder.guard.failed(COUNTING, error)
+            return None
+        return state
+
+    def _after(self, state: _State, batch: Any = None, *, finished: bool = False) -> None:
+        try:
+            if finished:
+                state.use.finished(self._recorder.optimizer_steps)
+            else:
+                self._commit(state, batch)
+            self._recorder.flush(force=finished)
+        except Exception as error:
+            self._recorder.guard.failed(COUNTING, error)
 
     def _commit(self, state: _State, batch: Any) -> None:
         use = state.use
@@ -192,7 +205,6 @@ class LoaderHooks:
             use.consumed(index)
         else:
             use.counted(_length(batch, index))
-        self._recorder.flush()
 
     def _unknown(self, iterator: Any) -> None:
         """It was made before the run began: how far it is, nobody counted."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from atlas.hooks.engine import HookPoint, like
 from atlas.record.follow import KIND, Move, concerns, copied, discard_aside, is_own, keep_and_set_aside
+from atlas.record.guard import shown
 from atlas.record.inputs import signature
 from atlas.store import put_back
 
@@ -57,22 +58,25 @@ class FileHooks:
             finally:
                 self._local.seen = False
             if move is not None:
-                with self._recorder.entry(KIND, self._recorder.names.logical(move.target)):
+                with self._recorder.entry(KIND, move.target):
                     move.done()
 
         return like(original, rename)
 
     def _begin_move(self, src: Any, dst: Any) -> Move | None:
+        """None where nothing has to follow."""
         recorder = self._recorder
-        source, target = _path(src), _path(dst)
-        if not source or not target or is_own(source) or is_own(target):
-            return None
-        if not (concerns(source) or concerns(target) or recorder.outputs.at(source) or recorder.outputs.under(source)):
-            return None
-        move = Move(recorder, source, target)
-        with recorder.entry(KIND, recorder.names.logical(target)):
-            move.begin()
+        move = None
+        with recorder.entry(KIND, shown(dst)):
+            source, target = _path(src), _path(dst)
+            if source and target and not is_own(source) and not is_own(target) and self._concerned(source, target):
+                move = Move(recorder, source, target)
+                move.begin()
         return move
+
+    def _concerned(self, source: str, target: str) -> bool:
+        outputs = self._recorder.outputs
+        return concerns(source) or concerns(target) or outputs.at(source) is not None or bool(outputs.under(source))
 
     # -------------------------------------------------------------------------------------- copies, removals
 
@@ -82,11 +86,11 @@ class FileHooks:
             follow = bool(source and target) and source != target and (concerns(source) or concerns(target))
             aside = False
             if follow and concerns(target):
-                with self._recorder.entry(KIND, self._recorder.names.logical(target)):
+                with self._recorder.entry(KIND, target):
                     aside = keep_and_set_aside(self._recorder, target)
             result = original(src, dst, follow_symlinks=follow_symlinks)
             if follow:
-                with self._recorder.entry(KIND, self._recorder.names.logical(target)):
+                with self._recorder.entry(KIND, target):
                     copied(self._recorder, source, target, aside=aside)
             return result
 
@@ -105,10 +109,9 @@ class FileHooks:
         return like(original, remove)
 
     def _removed(self, path: str) -> None:
-        recorder = self._recorder
-        if path and recorder.outputs.at(path) is not None:
-            with recorder.entry(KIND, recorder.names.logical(path)):
-                recorder.outputs.removed(path)
+        with self._recorder.entry(KIND, path):
+            if path and self._recorder.outputs.at(path) is not None:
+                self._recorder.outputs.removed(path)
 
     # --------------------------------------------------------------------------------------------- the net
 
@@ -166,7 +169,7 @@ class FileHooks:
         """What the net saw beginning has ended by now: bring manifests to where their artifacts are."""
         unseen, self._unseen = self._unseen, []
         for move in unseen:
-            with self._recorder.entry(KIND, self._recorder.names.logical(move.target)):
+            with self._recorder.entry(KIND, move.target):
                 if os.path.lexists(move.source) or not os.path.lexists(move.target):
                     move.undo()
                 else:
@@ -176,7 +179,7 @@ class FileHooks:
             if not os.path.lexists(path):
                 self._removed(path)
         for path, before in list(self._asides.items()):
-            with self._recorder.entry(KIND, self._recorder.names.logical(path)):
+            with self._recorder.entry(KIND, path):
                 if signature(path) == before:
                     put_back(path)
                 elif not concerns(path):

@@ -236,9 +236,10 @@ class _Canonical:
             state = vars(value)
         except TypeError:
             raise _OpaqueError from None
-        if type(value).__reduce_ex__ is not object.__reduce_ex__ or hasattr(type(value), "__slots__"):
-            raise _OpaqueError  # keeps something where we cannot see it
         kind = type(value)
+        own_state = any("__reduce__" in vars(k) or "__reduce_ex__" in vars(k) for k in kind.__mro__ if k is not object)
+        if own_state or hasattr(kind, "__slots__"):
+            raise _OpaqueError  # keeps something where we cannot see it
         return ["object", kind.__module__, kind.__qualname__, self.plain(state, depth)]
 
 

@@ -33,6 +33,8 @@ Closed = Callable[["Loading"], None]
 class Again:
     """Measures the open file once more, for both digests; owns its descriptor."""
 
+    _fd = -1
+
     def __init__(self, fd: int) -> None:
         self._fd = os.dup(fd)
 
@@ -133,7 +135,8 @@ class Loading:
             if self._file is not None:
                 self._file.seek(self.reader.tell())
         finally:
-            self._close()
+            with self._recorder.guard(READING, self.name):
+                self._close()
 
     def _complete(self) -> None:
         reader = self.reader

@@ -12,13 +12,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from atlas import _core
-from atlas.claim import Gap
 from atlas.errors import AtlasError, VerificationError
 from atlas.hooks.engine import HookPoint, like
+from atlas.hooks.saving import ASIDE
 from atlas.hooks.loading import READING, Again, fail_closed, hand_over, verified_copy
 from atlas.measure import from_core
 from atlas.model import Measurement
 from atlas.record.follow import concerns, keep_and_set_aside
+from atlas.record.guard import shown
 from atlas.record.outputs import SIGNING, Output
 from atlas.record.recorder import SMALL, Reading
 
@@ -49,14 +50,15 @@ class SafetensorsHooks:
 
     def _serialize_file(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def serialize_file(tensor_dict: Any, filename: Any, *args: Any, **kwargs: Any) -> Any:
-            place = "" if self._away() else self._wanted(filename)
-            if place:
-                with self._recorder.entry("moving an old manifest aside", self._recorder.names.logical(place)):
-                    if concerns(place):
+            place = ""
+            if not self._away():
+                with self._recorder.entry(ASIDE, shown(filename)):
+                    place = self._wanted(filename)
+                    if place and concerns(place):
                         keep_and_set_aside(self._recorder, place)
             result = original(tensor_dict, filename, *args, **kwargs)
             if place:
-                with self._recorder.entry(SIGNING, self._recorder.names.logical(place)):
+                with self._recorder.entry(SIGNING, place):
                     self._written(place)
             return result
 
@@ -102,38 +104,35 @@ class SafetensorsHooks:
         except VerificationError:
             raise
         except AtlasError as error:
-            raise fail_closed(self._recorder.names.logical(filename), error) from error
+            raise fail_closed(shown(filename), error) from error
 
     def _observed(self, original: Callable[..., Any], filename: str, args: Any, kwargs: Any) -> Any:
         recorder = self._recorder
-        name = recorder.names.logical(filename)
-        if not recorder.settings.wants(name):
-            return original(filename, *args, **kwargs)
         fd = -1
-        with recorder.entry(READING, name, input=True):
-            fd = _open_regular(filename)
+        with recorder.entry(READING, shown(filename), input=True):
+            if recorder.settings.wants(recorder.names.logical(filename)):
+                fd = _open_regular(filename)
         if fd < 0:
-            recorder.gap(Gap(name, "was loaded without being measured", input=True))
             return original(filename, *args, **kwargs)
         try:
             with self._torch.passing_through():
                 opened = original(f"/proc/self/fd/{fd}", *args, **kwargs)
-            with recorder.entry(READING, name, input=True):
-                self._read(fd, recorder.names.absolute(filename), name)
+            with recorder.entry(READING, shown(filename), input=True):
+                self._read(fd, recorder.names.absolute(filename))
             return opened
         finally:
             os.close(fd)
 
-    def _read(self, fd: int, place: str, name: str) -> None:
+    def _read(self, fd: int, place: str) -> None:
         """Mapped from this very file, which is hashed here; a change in place while it is in use would be noticed."""
         before = _times(fd)
         whole = os.fstat(fd).st_size <= SMALL
         measurement: Measurement = from_core(_core.measure_fd(fd, flat=whole))
         full = None if whole else Again(fd)
         changed = _times(fd) != before
-        hand_over(
-            self._recorder, Reading(place, name, measurement, "safetensors", role="base model", full=full, changed=changed)
-        )
+        name = self._recorder.names.logical(place)
+        reading = Reading(place, name, measurement, "safetensors", role="base model", full=full, changed=changed)
+        hand_over(self._recorder, reading)
 
 
 def _open_regular(path: str) -> int:

@@ -19,61 +19,62 @@ if TYPE_CHECKING:
     from atlas.record.recorder import Recorder
 
 HASHING = "hashing what is saved"
+ASIDE = "moving an old manifest aside"
 Closed = Callable[["Saving"], None]
 
 
 class Saving:
     """One call of torch.save, as the context manager that torch opens its file with."""
 
-    def __init__(self, recorder: Recorder, target: str | IO[bytes], via: str, closed: Closed) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        target: str | IO[bytes],
+        via: str,
+        closed: Closed,
+        original: Callable[[Any], Any] | None,
+    ) -> None:
+        """`original` is torch's own opener, which does the rest for a file object; None for the legacy format."""
         self._recorder = recorder
         self._closed = closed
         self._via = via
-        self._inner: Any = None
         self._aside = False
         self.kind: str | None = None
-        self.file_like: Any = None
         self._file = None if isinstance(target, str) else target
         self._start = 0
         self.path = recorder.names.absolute(target) if isinstance(target, str) else _path_of(target)
         self.name = recorder.names.logical(self.path) if self.path else "stream"
-        with recorder.own():
-            self._open()
-
-    def _open(self) -> None:
-        """The old manifest goes before the first byte changes; if the file cannot be opened, it comes back."""
-        if self.path and concerns(self.path):
-            with self._recorder.guard("moving an old manifest aside", self.name):
-                self._aside = keep_and_set_aside(self._recorder, self.path)
+        self.writer: MeasuredWriter | None = None
         try:
-            if self._file is None:
-                target: Any = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-            else:
-                target = self._file
-                self._start = _position(target)
-            self.writer = MeasuredWriter(target, self._hash_failed)
+            with recorder.own():
+                self.writer = self._open()
+            self._inner = original(self.writer) if original is not None else None
         except BaseException:
-            if self._aside:
-                put_back(self.path)
+            self._give_up()
             raise
+        self.file_like: Any = self.writer if self._inner is None else getattr(self._inner, "file_like", None)
+
+    def _open(self) -> MeasuredWriter:
+        """The old manifest goes before the first byte changes."""
+        if self.path and concerns(self.path):
+            with self._recorder.guard(ASIDE, self.name):
+                self._aside = keep_and_set_aside(self._recorder, self.path)
+        if self._file is not None:
+            self._start = _position(self._file)
+            return MeasuredWriter(self._file, self._hash_failed)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        return MeasuredWriter(os.open(self.path, flags, 0o666), self._hash_failed)
+
+    def _give_up(self) -> None:
+        """Torch will do it alone, or say why it cannot."""
+        if self.writer is not None:
+            with contextlib.suppress(OSError):
+                self.writer.close()
+        if self._aside and self.writer is None:
+            put_back(self.path)
 
     def _hash_failed(self, error: BaseException) -> None:
         self._recorder.guard.failed(HASHING, error, self.name)
-
-    def wrap(self, original: Callable[[Any], Any]) -> Saving:
-        """Torch's own opener for file objects does the rest, with the options of this version of torch."""
-        try:
-            self._inner = original(self.writer)
-        except BaseException:
-            self.writer.close()
-            raise
-        self.file_like = getattr(self._inner, "file_like", None)
-        return self
-
-    def bare(self) -> Saving:
-        """The legacy format writes to the file object itself."""
-        self.file_like = self.writer
-        return self
 
     def saw(self, value: Any) -> None:
         self.kind = asset_type(value)
@@ -83,19 +84,18 @@ class Saving:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         self._closed(self)
+        writer = self.writer
+        assert writer is not None
         try:
             if self._inner is not None:
                 self._inner.__exit__(kind, error, trace)
-            self.writer.flush()
-            if self._file is None:
-                self.writer.close()
+            writer.flush()
+            writer.close()
         except BaseException as second:
+            with contextlib.suppress(OSError):
+                writer.close()
             self._incomplete(second)
             raise
-        finally:
-            if self._file is None:
-                with contextlib.suppress(OSError):
-                    self.writer.close()
         if error is not None:
             self._incomplete(error)
         else:
@@ -109,6 +109,7 @@ class Saving:
 
     def _complete(self) -> None:
         recorder = self._recorder
+        assert self.writer is not None
         measurement = self.writer.finish()
         if measurement is None:
             if self.writer.holes:

@@ -22,6 +22,7 @@ from atlas.errors import AtlasError, VerificationError
 from atlas.hooks.engine import HookPoint, like
 from atlas.hooks.loading import READING, Loading, Mapping, fail_closed, verified_copy
 from atlas.hooks.saving import HASHING, Saving
+from atlas.record.guard import shown as _shown
 from atlas.record.outputs import SIGNING
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class TorchHooks:
             HookPoint("torch.save", s, "_open_zipfile_writer", self._zip_writer),
             HookPoint("torch.load", s, "_open_file_like", self._file_like),
             HookPoint("torch.save kind", s, "_save", self._save, optional=True),
-            HookPoint("torch.save kind (legacy)", s, "_legacy_save", self._legacy_save, optional=True),
+            HookPoint("torch.save kind (legacy)", s, "_legacy_save", self._save, optional=True),
             HookPoint("torch.load kind", s, "_load", self._load, optional=True),
             HookPoint("torch.load kind (legacy)", s, "_legacy_load", self._load, optional=True),
             HookPoint("torch mmap", "torch.storage", "UntypedStorage.from_file", self._from_file, optional=True),
@@ -96,37 +97,37 @@ class TorchHooks:
 
     def _zip_writer(self, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def _open_zipfile_writer(name_or_buffer: Any) -> Any:
-            saving = self._begin_save(name_or_buffer, "torch.save")
-            if saving is not None:
-                wrapped = None
-                with self._recorder.guard(HASHING, saving.name):
-                    wrapped = saving.wrap(original)
-                if wrapped is not None:
-                    self._saves.append(saving)
-                    return wrapped
-            return original(name_or_buffer)
+            return self._begin_save(name_or_buffer, "torch.save", original) or original(name_or_buffer)
 
         return like(original, _open_zipfile_writer)
 
-    def _begin_save(self, target: Any, via: str) -> Saving | None:
-        """None: torch does it alone. A save within a save writes into the outer one's stream, which is hashed there."""
+    def _begin_save(self, target: Any, via: str, original: Callable[[Any], Any] | None) -> Saving | None:
+        """None: torch does it alone."""
+        try:
+            saving = self._saving(target, via, original)
+            if saving is not None:
+                self._saves.append(saving)
+            return saving
+        except OSError as error:
+            if isinstance(error, AtlasError):
+                self._recorder.guard.failed(HASHING, error, _shown(target))
+            return None  # torch will say itself that it cannot open the file
+        except Exception as error:
+            self._recorder.guard.failed(HASHING, error, _shown(target))
+            return None
+
+    def _saving(self, target: Any, via: str, original: Callable[[Any], Any] | None) -> Saving | None:
+        """A save within a save writes into the outer one's stream, which is hashed there."""
         if self._away or self._saves:
             return None
         recorder = self._recorder
         path = os.fspath(target) if isinstance(target, str | os.PathLike) else None
         if isinstance(path, str):
             place = recorder.names.absolute(path)
-            if not recorder.settings.wants(recorder.names.logical(place)) or recorder.outputs.in_declared_directory(place):
+            wanted = recorder.settings.wants(recorder.names.logical(place))
+            if not wanted or recorder.outputs.in_declared_directory(place) or not _is_file_or_new(place):
                 return None
-            if not _is_file_or_new(place):
-                return None
-        try:
-            return Saving(recorder, path if isinstance(path, str) else target, via, self._saved)
-        except OSError:
-            return None  # torch will say itself that it cannot open the file
-        except Exception as error:
-            recorder.guard.failed(HASHING, error, recorder.names.logical(path) if path else "stream")
-            return None
+        return Saving(recorder, path if isinstance(path, str) else target, via, self._saved, original)
 
     def _saved(self, saving: Saving) -> None:
         if saving in self._saves:
@@ -134,66 +135,53 @@ class TorchHooks:
 
     def _save(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def _save(obj: Any, *args: Any, **kwargs: Any) -> Any:
-            self._note_saved(obj)
+            if len(self._saves) == 1:
+                with self._recorder.guard(SIGNING):
+                    self._saves[0].saw(obj)
             return original(obj, *args, **kwargs)
 
         return like(original, _save)
-
-    def _legacy_save(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        def _legacy_save(obj: Any, *args: Any, **kwargs: Any) -> Any:
-            self._note_saved(obj)
-            return original(obj, *args, **kwargs)
-
-        return like(original, _legacy_save)
-
-    def _note_saved(self, obj: Any) -> None:
-        saves = self._saves
-        if len(saves) == 1:
-            with self._recorder.guard(SIGNING):
-                saves[0].saw(obj)
 
     # --------------------------------------------------------------------------------------------- loading
 
     def _file_like(self, original: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
         def _open_file_like(name_or_buffer: Any, mode: str) -> Any:
             if "w" in mode:
-                saving = self._begin_save(name_or_buffer, "torch.save (legacy)")
-                if saving is not None:
-                    self._saves.append(saving)
-                    return saving.bare()
+                ours: Any = self._begin_save(name_or_buffer, "torch.save (legacy)", None)
             else:
-                loading = self._begin_load(name_or_buffer)
-                if loading is not None:
-                    self._loads.append(loading)
-                    return loading
-            return original(name_or_buffer, mode)
+                ours = self._begin_load(name_or_buffer)
+            return ours or original(name_or_buffer, mode)
 
         return like(original, _open_file_like)
 
     def _begin_load(self, target: Any) -> Loading | None:
+        """None: torch does it alone. In enforce, what cannot be checked is not loaded."""
+        try:
+            loading = self._loading(target)
+            if loading is not None:
+                self._loads.append(loading)
+            return loading
+        except VerificationError:
+            raise
+        except Exception as error:
+            if _is_missing(target, error):
+                return None  # torch says so in its own words
+            if self._recorder.inputs.enforce:
+                raise fail_closed(_shown(target), error) from error
+            self._recorder.guard.failed(READING, error, _shown(target), input=True)
+            return None
+
+    def _loading(self, target: Any) -> Loading | None:
         recorder = self._recorder
         if self._away:
             return None
         path = os.fspath(target) if isinstance(target, str | os.PathLike) else None
-        enforce = recorder.inputs.enforce
-        name = recorder.names.logical(path) if isinstance(path, str) else "stream"
-        if isinstance(path, str) and not enforce and not recorder.settings.wants(name):
-            return None
-        if path is None and (self._loads or not _seekable(target)):
+        if isinstance(path, str):
+            if not recorder.inputs.enforce and not recorder.settings.wants(recorder.names.logical(path)):
+                return None
+        elif self._loads or not _seekable(target):
             return None  # bytes out of a file that is being measured; or torch will refuse it itself
-        try:
-            return Loading(recorder, path if isinstance(path, str) else target, "torch.load", self._loaded)
-        except VerificationError:
-            raise
-        except Exception as error:
-            if isinstance(path, str) and isinstance(error, OSError) and not isinstance(error, AtlasError):
-                if not os.path.exists(path):  # noqa: PTH110 - torch says so in its own words
-                    return None
-            if enforce:
-                raise fail_closed(name, error) from error
-            recorder.guard.failed(READING, error, name)
-            recorder.gap(Gap(name, "was loaded without being measured", input=True))
-            return None
+        return Loading(recorder, path if isinstance(path, str) else target, "torch.load", self._loaded)
 
     def _loaded(self, loading: Loading) -> None:
         if loading in self._loads:
@@ -215,39 +203,46 @@ class TorchHooks:
         def from_file(filename: Any, *args: Any, **kwargs: Any) -> Any:
             if self._away or not isinstance(filename, str):
                 return original(filename, *args, **kwargs)
-            shared = bool(args[0] if args else kwargs.get("shared", False))
-            loading = next((each for each in reversed(self._loads) if each.path == os.path.abspath(filename)), None)
             if self._recorder.inputs.enforce:
-                return self._enforced(original, filename, shared, loading, args, kwargs)
-            if shared and not os.path.exists(filename):  # noqa: PTH110 - makes a new file
-                return original(filename, *args, **kwargs)
+                shared = bool(args[0] if args else kwargs.get("shared", False))
+                return self._enforced(lambda place: original(place, *args, **kwargs), filename, shared=shared)
+            old = os.path.exists(filename)  # noqa: PTH110 - a shared mapping may make a new file
             storage = original(filename, *args, **kwargs)
-            with self._recorder.entry(READING, self._recorder.names.logical(filename), input=True):
-                if loading is not None:
-                    loading.mapped(storage)
-                else:
-                    Mapping(self._recorder, filename).observe(storage)
+            if old:
+                with self._recorder.entry(READING, _shown(filename), input=True):
+                    self._mapped(filename, storage)
             return storage
 
         return like(original, from_file)
 
-    def _enforced(
-        self, original: Callable[..., Any], filename: str, shared: bool, loading: Loading | None, args: Any, kwargs: Any
-    ) -> Any:
+    def _loading_of(self, filename: str) -> Loading | None:
+        """The torch.load(mmap=True) that maps this file."""
+        place = self._recorder.names.absolute(filename)
+        return next((loading for loading in reversed(self._loads) if loading.path == place), None)
+
+    def _mapped(self, filename: str, storage: Any) -> None:
+        loading = self._loading_of(filename)
+        if loading is not None:
+            loading.mapped(storage)
+        else:
+            Mapping(self._recorder, filename).observe(storage)
+
+    def _enforced(self, original: Callable[[str], Any], filename: str, *, shared: bool) -> Any:
         """What is mapped is a sealed copy of what was verified: later writes to the file cannot show through."""
-        name = self._recorder.names.logical(filename)
         if shared:
-            raise VerificationError("a shared mapping cannot be verified: others may write to it", where=name)
+            text = "a shared mapping cannot be verified: others may write to it"
+            raise VerificationError(text, where=_shown(filename))
         try:
+            loading = self._loading_of(filename)
             if loading is not None:
                 with loading.sealed() as place:
-                    return original(place, *args, **kwargs)
+                    return original(place)
             with verified_copy(self._recorder, filename, "mmap") as place, self._recorder.own():
-                return original(place, *args, **kwargs)
+                return original(place)
         except VerificationError:
             raise
         except AtlasError as error:
-            raise fail_closed(name, error) from error
+            raise fail_closed(_shown(filename), error) from error
 
     # ----------------------------------------------------------------------------------- seen, not measured
 
@@ -265,17 +260,18 @@ class TorchHooks:
 
     def _note_unmeasured(self, what: str, reason: str, target: Any, reads: bool) -> None:
         recorder = self._recorder
-        name = recorder.names.logical(target) if isinstance(target, str | os.PathLike) else what
+        shown = _shown(target) if isinstance(target, str | os.PathLike) else what
         if reads and recorder.inputs.enforce:
-            raise VerificationError(f"{what} cannot be verified before it is deserialised", where=name)
-        with recorder.entry(READING, name, input=True):
-            recorder.gap(Gap(name, reason, input=reads))
+            raise VerificationError(f"{what} cannot be verified before it is deserialised", where=shown)
+        with recorder.entry(READING, shown, input=True):
+            recorder.gap(Gap(shown, reason, input=reads))
 
     def _create_stream(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @contextlib.contextmanager
         def create_stream(system: Any, path: Any, mode: str) -> Iterator[Any]:
             if not self._away:
-                self._note_unmeasured("distributed checkpoint", _DCP, os.path.dirname(os.fspath(path)), "r" in mode)  # noqa: PTH120
+                directory = os.path.dirname(os.fspath(path))  # noqa: PTH120
+                self._note_unmeasured("distributed checkpoint", _DCP, directory, "r" in mode)
             with self.passing_through(), original(system, path, mode) as stream:
                 yield stream
 
@@ -307,7 +303,12 @@ def _is_file_or_new(path: str) -> bool:
 
 
 def _seekable(file: Any) -> bool:
-    return callable(getattr(file, "read", None)) and callable(getattr(file, "seek", None)) and callable(getattr(file, "tell", None))
+    return all(callable(getattr(file, name, None)) for name in ("read", "seek", "tell"))
+
+
+def _is_missing(target: Any, error: Exception) -> bool:
+    ours = isinstance(error, AtlasError) or not isinstance(error, OSError)
+    return not ours and isinstance(target, str | os.PathLike) and not os.path.exists(target)  # noqa: PTH110
 
 
 # ---------------------------------------------------------------------------------------------------- facts

@@ -59,16 +59,7 @@ def assemble(recorder: Recorder, output: Output) -> Assembly:
     gaps += recorder.unmeasured_for(step)
     names = {item.name for item in inputs}
     metrics = [_metric(entry, names, gaps) for entry in recorder.metrics_for(step)]
-    return Assembly(
-        inputs, [_scrubbed(recorder, gap) for gap in dict.fromkeys(gaps)], run_record(recorder, step), data_use, metrics
-    )
-
-
-def _scrubbed(recorder: Recorder, gap: Gap) -> Gap:
-    clean = Redactor()
-    return Gap(
-        clean.text(recorder.names.scrub(gap.what), "gap"), clean.text(recorder.names.scrub(gap.reason), "gap"), gap.input
-    )
+    return Assembly(inputs, list(dict.fromkeys(map(recorder.clean_gap, gaps))), run_record(recorder, step), data_use, metrics)
 
 
 # ---------------------------------------------------------------------------------------------------- inputs

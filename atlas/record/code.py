@@ -8,13 +8,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from atlas.record.names import Names
 
 _FOREIGN = ("site-packages", "dist-packages", ".venv", "venv", "node_modules")
 _OWN_SUFFIXES = (".c2pa", ".c2pa-index", ".tlog-proof", ".c2pa.old", ".c2pa-index.old")
+_PACKAGE = str(Path(__file__).parent.parent) + "/"  # Atlas itself is named by its version
 _GIT_SECONDS = 5.0
 MAX_LISTED = 200
 
@@ -27,6 +27,7 @@ class Code:
         self._began = time.time()
         self._digests: dict[str, bytes] = {}
         self._late: list[str] = []
+        self._seen: set[str] = set()  # files of modules that were looked at
         self._bases = [str(names.root)]
         self.main = self._find_main()
 
@@ -43,24 +44,25 @@ class Code:
         """Digest whatever was imported since the last look."""
         paths = {self.main} if self.main else set()
         for module in list(sys.modules.values()):
-            path = self._source(module)
-            if path:
-                paths.add(path)
+            file = getattr(module, "__file__", None)
+            if isinstance(file, str) and file not in self._seen:
+                self._seen.add(file)
+                paths.add(self._source(file))
+        paths.discard("")
         for path in paths:
             name = self._names.logical(path)
             if name not in self._digests:
                 self._take(name, path)
 
-    def _source(self, module: ModuleType | None) -> str:
-        file = getattr(module, "__file__", None)
-        if not isinstance(file, str) or not file.endswith((".py", ".so")):
+    def _source(self, file: str) -> str:
+        """The absolute path of a source file of the project, else ""."""
+        if not file.endswith((".py", ".so")):
             return ""
         path = self._names.absolute(file)
         ours = any(base != "/" and path.startswith(base + "/") for base in self._bases)
-        if not ours or path.startswith(sys.prefix + "/") or module is sys.modules.get("atlas"):
+        if not ours or path.startswith((sys.prefix + "/", _PACKAGE)):
             return ""
-        parts = path.split("/")
-        return "" if any(part in _FOREIGN for part in parts) else path
+        return "" if any(part in _FOREIGN for part in path.split("/")) else path
 
     def _take(self, name: str, path: str) -> None:
         try:

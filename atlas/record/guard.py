@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 import warnings
@@ -33,11 +34,14 @@ class Guard:
             self.failed(kind, error, what, input=input)
 
     def failed(self, kind: str, error: BaseException, what: str = "", *, input: bool = False) -> None:
-        reason = self._scrub(describe(error))
+        try:
+            reason, what = self._scrub(describe(error)), self._scrub(what)
+        except Exception:  # what cannot be cleaned is not shown
+            reason, what = type(error).__name__, ""
         try:
             self._gap(what or kind, f"{kind} failed: {reason}", input)
         except Exception as second:  # even the gap could not be kept: the warning is all there is
-            reason += f"; the gap could not be recorded either: {describe(second)}"
+            reason += f"; the gap could not be recorded either: {type(second).__name__}"
         self.warn(kind, f"{kind} failed{f' for {what}' if what else ''}: {reason}")
 
     def warn(self, kind: str, text: str) -> None:
@@ -68,6 +72,13 @@ def _stacklevel() -> int:
         frame = frame.f_back
         level += 1
     return level
+
+
+def shown(target: object) -> str:
+    """What a message about a file calls it before it is made a logical name; nothing here can fail."""
+    if isinstance(target, bytes | str | os.PathLike):
+        return os.path.abspath(os.fsdecode(target))  # noqa: PTH100
+    return "stream"
 
 
 def describe(error: BaseException) -> str:

@@ -149,11 +149,15 @@ class Recorder:
     def _clean(self, text: str) -> str:
         return Redactor().text(self.names.scrub(text), "")
 
+    def clean_gap(self, gap: Gap) -> Gap:
+        return Gap(self._clean(gap.what), self._clean(gap.reason), gap.input)
+
     def _failure(self, what: str, reason: str, input: bool) -> None:
         self.gap(Gap(what, reason, input))
 
     def gap(self, gap: Gap, step: Step | None = None) -> None:
         step = step or self.steps.current()
+        gap = self.clean_gap(gap)
         self.ledger.gap(gap, step)
         self.journal("gap", {"what": gap.what, "reason": gap.reason, "input": gap.input, "step": step.id})
 
@@ -436,27 +440,30 @@ class Recorder:
         self._journal = Journal(self.directory)
 
     def finish(self, status: str) -> None:
-        """End of the run, in the process that owns it."""
-        if self.pid != os.getpid() or not self.live:
+        """End of the run, in the process that owns it; a child's ends with the child."""
+        if self.pid != os.getpid() or not self.live or self.process.startswith("child "):
             return
-        if self.process.startswith("child "):
-            return
-        with self.entry("ending the run"):
-            if status == "done":
-                for step in list(self.steps.known.values()):
-                    self.outputs.settle(step)
-            self.flush(force=True)
-            if self.owner:
-                self._await_ranks()
-                self.merge()
-                self.outputs.withdraw_grown()
-        self.journal("end", {"status": status})
-        if self.owner and not self._broken:
+        try:
+            with self.entry("ending the run"):
+                self._settle(status)
             with self.guard(STORE), self.own():
-                (self.directory / ENDED).touch()
-        self.live = False
-        self._journal.close()
-        self.ended(self)
+                self.journal("end", {"status": status})
+                if self.owner and not self._broken:
+                    (self.directory / ENDED).touch()
+                self._journal.close()
+        finally:
+            self.live = False
+            self.ended(self)
+
+    def _settle(self, status: str) -> None:
+        if status == "done":
+            for step in list(self.steps.known.values()):
+                self.outputs.settle(step)
+        self.flush(force=True)
+        if self.owner:
+            self._await_ranks()
+            self.merge()
+            self.outputs.withdraw_grown()
 
     def _await_ranks(self) -> None:
         if self._merger is None:

@@ -22,7 +22,7 @@ _SECRET_WORDS = frozenset(
 _NUMERIC_WORDS = frozenset("password passwd passphrase passcode pwd pw pin otp secret".split())
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _LOOKS = [
-    re.compile(pattern)
+    re.compile(pattern, re.DOTALL)
     for pattern in (
         r"hf_[A-Za-z0-9]{8,}",
         r"(?:AKIA|ASIA|AROA|AIDA)[0-9A-Z]{12,}",
@@ -77,7 +77,7 @@ class Redactor:
     def _named(self, match: re.Match[str], where: str) -> str:
         name, value = match["name"].strip("\"'"), match["value"]
         if not is_secret_name(name) or value in ("", REDACTED) or value.startswith("//"):
-            return match[0]
+            return f"{match['name']}{match['sep']}{_NAMED.sub(lambda m: self._named(m, where), value)}"
         bare = value.strip("\"'").lower()
         if bare in ("true", "false", "none", "null") or name.endswith(("Error", "Exception", "Warning")):
             return match[0]

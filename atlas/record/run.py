@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from atlas.claim import Gap
 from atlas.errors import NotFound
 from atlas.model import Digest, SignedManifest
+from atlas.record.guard import shown
 from atlas.record.steps import Declared, Step
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Run:
             self.pin(digest)
         recorder = self._active
         if recorder is not None:
-            with recorder.guard("recording an input", recorder.names.logical(path)):
+            with recorder.guard("recording an input", shown(path), input=True):
                 recorder.declare_input(path, role=role, dataset=dataset, name=name)
         return Path(path)
 
@@ -110,7 +111,7 @@ class Run:
         """
         recorder = self._active
         if recorder is not None:
-            with recorder.guard("recording an artifact", recorder.names.logical(path)):
+            with recorder.guard("recording an artifact", shown(path)):
                 declared = Declared(Path(recorder.names.absolute(path)), kind, name)
                 recorder.outputs.declare(declared, recorder.steps.current())
         return Path(path)
@@ -124,12 +125,12 @@ class Run:
     def log(self, step: int | None = None, /, **values: Any) -> None:
         """Progress, such as ``run.log(step=10, loss=loss)``: the last values are recorded. Tensors are read when signing."""
         if self._active is not None:
-            place = self._active.steps.current()
-            place.logged += 1
-            if step is not None:
-                place.log["step"] = step
-            for name, value in values.items():  # a loss must not keep its graph alive
-                place.log[name] = value.detach() if hasattr(value, "detach") else value
+            with self._active.guard("logging"):
+                place = self._active.steps.current()
+                place.logged += 1
+                for name, value in (values if step is None else {"step": step} | values).items():
+                    # a loss must not keep its graph alive
+                    place.log[name] = value.detach() if hasattr(value, "detach") else value
 
     def metrics(
         self,
@@ -180,7 +181,8 @@ class Run:
     def finish(self, status: str = "done") -> None:
         """End the run: declared outputs are signed, hooks removed. Nothing happens in a child or when it is over."""
         if self._active is not None:
-            self._active.finish(status)
+            with self._active.guard("ending the run"):
+                self._active.finish(status)
 
 
 class OffRun(Run):
