@@ -301,6 +301,17 @@ TEST(no_call_leaves_anything_in_openssls_queue)
     }
 }
 
+TEST(what_others_left_in_the_queue_is_not_our_reason)
+{
+    struct atlas_error error = ATLAS_ERROR_INIT;
+    struct atlas_certificate view;
+    ERR_raise(ERR_LIB_EVP, ERR_R_MALLOC_FAILURE);
+    CHECK_OK(atlas_certificate_read(SPAN(credentials_leaf), &view, &error));
+    ERR_raise(ERR_LIB_EVP, ERR_R_MALLOC_FAILURE);
+    CHECK_ERR(atlas_certificate_read(ATLAS_LIT("junk"), &view, &error), ATLAS_E_X509);
+    CHECK(ERR_peek_error() == 0);
+}
+
 /* ---------------------------------------------------------------------------------------- damaged input */
 
 typedef int reader(struct atlas_span bytes);

@@ -175,6 +175,26 @@ def test_an_extension_that_is_there_twice_is_refused(index: int) -> None:
     _core.certificate_chain_check([resign(leaf(), lambda tbs: tbs)])
 
 
+def test_more_extensions_than_the_limit_are_refused() -> None:
+    def many(n: int) -> bytes:
+        extras = [x509.UnrecognizedExtension(ObjectIdentifier(f"1.3.6.1.4.1.62558.999.{i}"), b"") for i in range(n)]
+        return leaf(extra=tuple((extra, False) for extra in extras))
+
+    _core.certificate_chain_check([many(64 - 5)])
+    assert refusal(many(65 - 5)) == ("ATLAS_E_CREDENTIAL", "the certificate has too many extensions")
+
+
+def test_an_extension_that_cannot_be_read_is_refused() -> None:
+    garbage = x509.UnrecognizedExtension(x509.SubjectKeyIdentifier.oid, b"\x30\x03\x02\x01")
+    code, text = refusal(leaf(ski=False, extra=((garbage, False),)))
+    assert code == "ATLAS_E_CREDENTIAL"
+    assert text.startswith("the certificate has an extension that cannot be read")
+
+
+def test_a_missing_key_usage_is_called_missing() -> None:
+    assert refusal(leaf(usages=None)) == ("ATLAS_E_CREDENTIAL", "the certificate has no key usage")
+
+
 def test_an_unknown_extension_twice_is_refused() -> None:
     certificate = leaf(extra=((pki.UNKNOWN_EXTENSION, False),))
 

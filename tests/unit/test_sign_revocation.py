@@ -225,6 +225,7 @@ ELSEWHERE = [x509.UniformResourceIdentifier("http://crl.example/2.crl")]
         {"digest": hashes.SHA224},
         {"extensions": ((UNKNOWN, True),)},
         {"extensions": ((x509.DeltaCRLIndicator(1), True),)},
+        {"extensions": ((x509.DeltaCRLIndicator(1), False),)},
         {"extensions": ((point(indirect_crl=True), True),)},
         {"extensions": ((point(only_contains_ca_certs=True), True),)},
         {"extensions": ((point(only_contains_attribute_certs=True), True),)},
@@ -236,6 +237,7 @@ ELSEWHERE = [x509.UniformResourceIdentifier("http://crl.example/2.crl")]
         "SHA-224",
         "unknown critical",
         "delta",
+        "delta, not critical",
         "indirect",
         "CAs only",
         "attributes",
@@ -278,6 +280,11 @@ def test_a_list_of_a_distribution_point_speaks_for_certificates_that_point_there
     assert check(listed, chain=leaf(URL)) == {**NOTHING, "leaf_covered": True}
     assert check(listed, chain=leaf([*ELSEWHERE, *URL])) == {**NOTHING, "leaf_covered": True}
     assert check(listed, chain=leaf(ELSEWHERE)) == NOTHING
+    relative = x509.RelativeDistinguishedName([x509.NameAttribute(x509.NameOID.COMMON_NAME, "1.crl")])
+    points = x509.CRLDistributionPoints([x509.DistributionPoint(None, relative, None, None)])
+    assert check(listed, chain=MIDDLE.leaf("Relative", extra=((points, False),)).chain) == NOTHING
+    relative_list = crl(extensions=((point(relative_name=relative), True),))
+    assert check(relative_list, chain=leaf(URL)) == NOTHING
 
 
 def test_an_issuer_that_may_not_sign_lists_is_not_heard() -> None:

@@ -216,6 +216,7 @@ static int read_serial(const X509 *x, char *ret_serial, struct atlas_error *erro
 
 int atlas_certificate_read(struct atlas_span der, struct atlas_certificate *ret_certificate, struct atlas_error *error)
 {
+    atlas_ossl_begin();
     int rc = ATLAS_OK;
     X509 *x = NULL;
     struct atlas_certificate view = {.common_name = ""};

@@ -171,6 +171,7 @@ static int read_and_check(const struct atlas_span *chain, size_t n, enum atlas_p
 int atlas_certificate_chain_check(const struct atlas_span *chain, size_t n, enum atlas_purpose purpose,
                                   struct atlas_error *error)
 {
+    atlas_ossl_begin();
     STACK_OF(X509) *certificates = NULL;
     int rc = read_and_check(chain, n, purpose, &certificates, error);
     atlas_path_free(certificates);
@@ -205,6 +206,7 @@ int atlas_trust_chain_check(const struct atlas_trust *trust, const struct atlas_
                             enum atlas_purpose purpose, int64_t time, int64_t now, struct atlas_chain *ret_chain,
                             struct atlas_error *error)
 {
+    atlas_ossl_begin();
     int rc = ATLAS_OK;
     STACK_OF(X509) *path = NULL;
     struct atlas_chain result = {.length = 0};

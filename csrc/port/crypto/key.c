@@ -74,6 +74,7 @@ static int read_pem(struct atlas_span pem, struct atlas_span password, EVP_PKEY 
 int atlas_key_new(struct atlas_span pem, struct atlas_span password, struct atlas_key **ret_key,
                   struct atlas_error *error)
 {
+    atlas_ossl_begin();
     int rc = ATLAS_OK;
     struct atlas_key *key = calloc(1, sizeof *key);
     if (key == NULL) {
@@ -131,6 +132,7 @@ out:
 int atlas_key_sign(const struct atlas_key *key, int64_t cose_alg, struct atlas_span tbs,
                    struct atlas_buf *ret_signature, struct atlas_error *error)
 {
+    atlas_ossl_begin();
     int rc = ATLAS_OK;
     const struct atlas_scheme *scheme;
     ATLAS_TRY(atlas_scheme_of(cose_alg, &scheme, error));
@@ -142,6 +144,7 @@ out:
 
 int atlas_key_spki(const struct atlas_key *key, struct atlas_buf *ret_spki, struct atlas_error *error)
 {
+    atlas_ossl_begin();
     unsigned char *der = NULL;
     int n = i2d_PUBKEY(key->pkey, &der);
     if (n <= 0) {
@@ -154,6 +157,7 @@ int atlas_key_spki(const struct atlas_key *key, struct atlas_buf *ret_spki, stru
 
 int atlas_key_match(const struct atlas_key *key, struct atlas_span certificate, struct atlas_error *error)
 {
+    atlas_ossl_begin();
     int rc = ATLAS_OK;
     X509 *x = NULL;
     ATLAS_TRY(atlas_x509_read(certificate, "certificate", &x, error));

@@ -207,6 +207,7 @@ static int check_name(struct atlas_span name, struct atlas_error *error)
 int atlas_keygen(struct atlas_span name, int64_t cose_alg, unsigned years, struct atlas_keygen *ret_keygen,
                  struct atlas_error *error)
 {
+    atlas_ossl_begin();
     int rc = ATLAS_OK;
     EVP_PKEY *root_key = NULL;
     EVP_PKEY *key = NULL;

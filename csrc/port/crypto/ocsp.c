@@ -265,6 +265,7 @@ static int find_answer(const struct inquiry *inquiry, OCSP_BASICRESP *basic, str
 int atlas_ocsp_check(const struct atlas_trust *trust, struct atlas_span response, const struct atlas_span *chain,
                      size_t n, int64_t time, int64_t now, struct atlas_ocsp *ret_ocsp, struct atlas_error *error)
 {
+    atlas_ossl_begin();
     int rc = ATLAS_OK;
     OCSP_BASICRESP *basic = NULL;
     STACK_OF(X509) *path = NULL;

@@ -2,6 +2,11 @@
 
 #include <openssl/crypto.h>
 
+void atlas_ossl_begin(void)
+{
+    ERR_clear_error();
+}
+
 /* True when the queue holds an allocation failure; empties it and keeps the last reason. */
 static bool drain(const char **ret_reason)
 {

@@ -58,6 +58,7 @@ static int append_certificate(const char *name, struct atlas_span der, void *use
 
 int atlas_certificate_read_pem(struct atlas_span pem, struct atlas_buf *ret_ders, struct atlas_error *error)
 {
+    atlas_ossl_begin();
     int rc = ATLAS_OK;
     struct atlas_buf ders = ATLAS_BUF_INIT;
     ATLAS_TRY(atlas_pem_each(pem, "certificates", append_certificate, &ders, error));
@@ -81,6 +82,7 @@ bool atlas_certificate_next(struct atlas_span *rest, struct atlas_span *ret_der)
 
 int atlas_certificate_write_pem(struct atlas_span der, struct atlas_buf *ret_pem, struct atlas_error *error)
 {
+    atlas_ossl_begin();
     int rc = ATLAS_OK;
     X509 *x = NULL;
     BIO *bio = NULL;

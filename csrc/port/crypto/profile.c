@@ -230,6 +230,7 @@ int atlas_x509_profile(X509 *x, enum atlas_purpose purpose, const char *where, s
 
 int atlas_certificate_profile_check(struct atlas_span der, enum atlas_purpose purpose, struct atlas_error *error)
 {
+    atlas_ossl_begin();
     int rc = ATLAS_OK;
     X509 *x = NULL;
     ATLAS_TRY(atlas_x509_read(der, "certificate", &x, error));

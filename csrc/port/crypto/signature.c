@@ -130,6 +130,7 @@ out:
 
 int atlas_signature_alg_check(int64_t cose_alg, struct atlas_span spki, struct atlas_error *error)
 {
+    atlas_ossl_begin();
     EVP_PKEY *key = NULL;
     const struct atlas_scheme *scheme;
     int rc = open_key(cose_alg, spki, &scheme, &key, error);
@@ -140,6 +141,7 @@ int atlas_signature_alg_check(int64_t cose_alg, struct atlas_span spki, struct a
 int atlas_signature_verify(int64_t cose_alg, struct atlas_span spki, struct atlas_span tbs, struct atlas_span signature,
                            struct atlas_error *error)
 {
+    atlas_ossl_begin();
     EVP_PKEY *key = NULL;
     const struct atlas_scheme *scheme;
     int rc = open_key(cose_alg, spki, &scheme, &key, error);

@@ -289,6 +289,7 @@ out:
 int atlas_timestamp_check(const struct atlas_trust *trust, struct atlas_span token, struct atlas_span message,
                           int64_t now, struct atlas_timestamp *ret_timestamp, struct atlas_error *error)
 {
+    atlas_ossl_begin();
     int rc = ATLAS_OK;
     struct atlas_token parsed = ATLAS_TOKEN_INIT;
     struct atlas_timestamp result = {.trusted = false};

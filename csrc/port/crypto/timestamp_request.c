@@ -42,6 +42,7 @@ static bool fill_request(TS_REQ *request, struct atlas_digest *digest)
 
 int atlas_timestamp_request(struct atlas_span message, struct atlas_buf *ret_request, struct atlas_error *error)
 {
+    atlas_ossl_begin();
     int rc = ATLAS_OK;
     unsigned char *der = NULL;
     struct atlas_digest digest;
@@ -141,6 +142,7 @@ static int check_answer(TS_REQ *request, const struct atlas_token *token, struct
 int atlas_timestamp_response_token(struct atlas_span request, struct atlas_span response, struct atlas_span *ret_token,
                                    struct atlas_error *error)
 {
+    atlas_ossl_begin();
     int rc = ATLAS_OK;
     struct atlas_token token = ATLAS_TOKEN_INIT;
     struct atlas_span bytes = ATLAS_SPAN_NONE;

@@ -8,6 +8,7 @@
 
 int atlas_trust_new(struct atlas_trust **ret_trust, struct atlas_error *error)
 {
+    atlas_ossl_begin();
     struct atlas_trust *trust = calloc(1, sizeof *trust);
     if (trust != NULL) {
         trust->anchors = sk_X509_new_null();
@@ -76,6 +77,7 @@ out:
 /* All or none: a bundle that is damaged in the middle adds nothing. */
 static int add_anchors(STACK_OF(X509) *anchors, struct atlas_span pem, struct atlas_error *error)
 {
+    atlas_ossl_begin();
     int before = sk_X509_num(anchors);
     int rc = atlas_pem_each(pem, "anchors", add_anchor, anchors, error);
     while (rc < 0 && sk_X509_num(anchors) > before) {
@@ -121,6 +123,7 @@ static int add_crl(const char *name, struct atlas_span der, void *user, struct a
 
 int atlas_trust_add_crls(struct atlas_trust *trust, struct atlas_span bytes, struct atlas_error *error)
 {
+    atlas_ossl_begin();
     int before = sk_X509_CRL_num(trust->crls);
     bool der = bytes.n != 0 && bytes.p[0] == ATLAS_DER_SEQUENCE;
     int rc = der ? add_crl_der(bytes, trust->crls, error) : atlas_pem_each(bytes, "crl", add_crl, trust->crls, error);
