@@ -60,6 +60,24 @@ def set_of(*parts: bytes) -> bytes:
     return tlv(0x31, *sorted(parts))
 
 
+def children(element: bytes) -> list[bytes]:
+    """The elements inside a constructed DER element."""
+
+    def size(at: int) -> int:
+        first = element[at + 1]
+        if first < 0x80:
+            return 2 + first
+        octets = first & 0x7F
+        return 2 + octets + int.from_bytes(element[at + 2 : at + 2 + octets], "big")
+
+    header = 2 if element[1] < 0x80 else 2 + (element[1] & 0x7F)
+    found, at = [], header
+    while at < len(element):
+        found.append(element[at : at + size(at)])
+        at += size(at)
+    return found
+
+
 def _algorithm(dotted: str, *, null: bool = True) -> bytes:
     return sequence(oid(dotted), tlv(0x05)) if null else sequence(oid(dotted))
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID as Eku
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 from forge import pki
-from forge.tsa import oid, sequence, tlv
+from forge.tsa import children, oid, sequence, tlv
 
 from atlas import _core
 from atlas.errors import AtlasError, MalformedError
@@ -44,24 +44,6 @@ def resign(der: bytes, change: Any, key: ec.EllipticCurvePrivateKey = ROOT.key) 
     algorithm = sequence(oid("1.2.840.10045.4.3.2"))
     signature = key.sign(tbs, ec.ECDSA(hashes.SHA256()))
     return sequence(tbs, algorithm, tlv(0x03, b"\0", signature))
-
-
-def children(element: bytes) -> list[bytes]:
-    """The elements inside a constructed DER element."""
-
-    def size(at: int) -> int:
-        first = element[at + 1]
-        if first < 0x80:
-            return 2 + first
-        octets = first & 0x7F
-        return 2 + octets + int.from_bytes(element[at + 2 : at + 2 + octets], "big")
-
-    header = 2 if element[1] < 0x80 else 2 + (element[1] & 0x7F)
-    found, at = [], header
-    while at < len(element):
-        found.append(element[at : at + size(at)])
-        at += size(at)
-    return found
 
 
 # ------------------------------------------------------------------------------------------------------- clean twins

@@ -13,6 +13,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID as Eku
 from cryptography.x509.oid import ObjectIdentifier
 from forge import pki
+from forge.tsa import children, oid, sequence, tlv
 
 from atlas import _core
 from atlas.errors import AtlasError, MalformedError, VerificationError
@@ -122,18 +123,12 @@ def test_a_list_without_an_end_covers_nothing() -> None:
     field = b"\x17" + bytes([len(moment)]) + moment
     assert tbs.count(field) == 1
     body = tbs[2 if tbs[1] < 0x80 else 2 + (tbs[1] & 0x7F) :].replace(field, b"")
-    shorter = pki_sequence(body)
+    shorter = sequence(body)
     signature = MIDDLE.key.sign(shorter, pki.ec.ECDSA(hashes.SHA256()))  # type: ignore[union-attr, call-arg, arg-type]
     algorithm = bytes.fromhex("300a06082a8648ce3d040302")
-    der = pki_sequence(shorter + algorithm + b"\x03" + bytes([len(signature) + 1]) + b"\0" + signature)
+    der = sequence(shorter + algorithm + b"\x03" + bytes([len(signature) + 1]) + b"\0" + signature)
     assert x509.load_der_x509_crl(der).next_update_utc is None
     assert check(der) == {**NOTHING, "stale": True}
-
-
-def pki_sequence(body: bytes) -> bytes:
-    from forge.tsa import sequence
-
-    return sequence(body)
 
 
 # ---------------------------------------------------------------------------------------------------------- revoked
@@ -431,6 +426,50 @@ def test_a_responder_must_have_been_valid_and_not_revoked() -> None:
     assert ask(response(responder=good), crls=(crl(),))["status"] == "good"
 
 
+def test_a_delegation_needs_the_issuers_name_and_its_key() -> None:
+    ocsp_signing = {"ekus": (Eku.OCSP_SIGNING,)}
+    other_name = pki.Authority("Other", MIDDLE.key, ROOT.intermediate("Other").certificate)
+    assert ocsp_refusal(response(responder=other_name.leaf("Responder", **ocsp_signing))) == "ATLAS_E_CREDENTIAL"
+    named = x509.AuthorityKeyIdentifier.from_issuer_public_key(MIDDLE.key.public_key())
+    other_key = pki.Authority("Middle", pki.key("ES256", "mallory"), MIDDLE.certificate)
+    flaws: dict[str, Any] = {**ocsp_signing, "aki": False, "extra": ((named, False),)}
+    assert ocsp_refusal(response(responder=other_key.leaf("Responder", **flaws))) == "ATLAS_E_CREDENTIAL"
+    assert ask(response(responder=MIDDLE.leaf("Responder", **flaws)))["status"] == "good"
+
+
+def rebuilt(*answers: bytes, extensions: bytes = b"") -> bytes:
+    """A response of the issuer that holds the answers of these responses, each with these extensions."""
+    singles = []
+    for answer in answers:
+        parts = children(ocsp.load_der_ocsp_response(answer).tbs_response_bytes)
+        singles += [sequence(*children(single), extensions) for single in children(parts[2])]
+    data = sequence(*parts[:2], sequence(*singles))
+    signature = MIDDLE.key.sign(data, pki.ec.ECDSA(hashes.SHA256()))  # type: ignore[union-attr, call-arg, arg-type]
+    basic = sequence(data, sequence(oid("1.2.840.10045.4.3.2")), tlv(0x03, b"\0", signature))
+    kind = oid("1.3.6.1.5.5.7.48.1.1")
+    return sequence(tlv(0x0A, b"\0"), tlv(0xA0, sequence(kind, tlv(0x04, basic))))
+
+
+def test_an_answer_with_a_critical_extension_is_refused() -> None:
+    def extension(*critical: bytes) -> bytes:
+        return tlv(0xA1, sequence(sequence(oid("1.2.3.4"), *critical, tlv(0x04, b"\x05\x00"))))
+
+    assert ask(rebuilt(response()))["status"] == "good"
+    assert ask(rebuilt(response(), extensions=extension()))["status"] == "good"
+    critical = extension(tlv(0x01, b"\xff"))
+    assert ocsp_refusal(rebuilt(response(), extensions=critical)) == "ATLAS_E_X509"
+
+
+def test_among_several_answers_a_revocation_wins_then_a_statement() -> None:
+    good, gone, outdated = response(), response(revoked=-5), response(start=-9, end=-5)
+    for answers in ((good, gone), (gone, good), (outdated, gone), (gone, outdated), (response(BOB.leaf), gone)):
+        assert ocsp_refusal(rebuilt(*answers)) == "ATLAS_E_REVOKED"
+    for answers in ((good, outdated), (outdated, good), (response(BOB.leaf, revoked=-5), good)):
+        assert ask(rebuilt(*answers))["status"] == "good"
+    assert ocsp_refusal(rebuilt(outdated, response(BOB.leaf))) == "ATLAS_E_EXPIRED"
+    assert ocsp_refusal(rebuilt(response(BOB.leaf), response(BOB.leaf))) == "ATLAS_E_NOT_FOUND"
+
+
 def test_a_false_signature_is_no_response() -> None:
     impostor = pki.Authority.root("Middle", key_name="mallory")  # the issuer's name and another key
     forged = response(issuer=impostor, algorithm=hashes.SHA256, by_name=True)
@@ -461,9 +500,10 @@ def test_a_critical_extension_that_is_not_understood_is_refused() -> None:
         response() + b"\0",
         response()[:-1],
         ocsp.OCSPResponseBuilder.build_unsuccessful(ocsp.OCSPResponseStatus.TRY_LATER).public_bytes(Encoding.DER),
+        response().replace(b"\x0a\x01\x00", b"\x0a\x01\x03", 1),
         bytes(1 << 17),
     ],
-    ids=["empty", "text", "trailing", "cut", "try later", "huge"],
+    ids=["empty", "text", "trailing", "cut", "try later", "try later with an answer", "huge"],
 )
 def test_what_is_no_answer_is_malformed(data: bytes) -> None:
     assert ocsp_refusal(data) == "ATLAS_E_X509"
