@@ -37,7 +37,7 @@ class Stage:
         self.out = out
         self.trust = out / "keys" / "trust"
         clean = {name: value for name, value in os.environ.items() if not name.startswith("ATLAS_")}
-        # One core stays free: on a virtual machine, OpenMP threads that wait for a descheduled one make this 50x slower.
+        # One core stays free: OpenMP threads that wait for a descheduled one make this many times slower.
         threads = str(max(1, min(2, (os.cpu_count() or 1) - 1)))
         clean = {"OMP_NUM_THREADS": threads, "OMP_WAIT_POLICY": "passive"} | clean
         self.environ = clean | {"ATLAS_STORE": str(out / "store"), "PYTHONUNBUFFERED": "1"}
