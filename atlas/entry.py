@@ -89,12 +89,18 @@ def number_of(value: dict[str, Any], key: str) -> int:
 
 def bindings(manifest: Manifest) -> Iterator[tuple[str, str, bytes]]:
     """The digests of the artifact that this manifest speaks of: ("flat" or "tree", algorithm, digest)."""
-    default = manifest["claim"].get("alg", "sha256")
+    default = claim_of(manifest).get("alg", "sha256")
     for form, label, key in (("flat", HASH_DATA, "hash"), ("tree", MEASUREMENT, "tree")):
         for found in contents(manifest, label):
             alg, value = found.get("alg", default), found.get(key)
             if isinstance(alg, str) and isinstance(value, bytes):
                 yield form, alg, value
+
+
+def claim_of(manifest: Manifest) -> dict[str, Any]:
+    """The claim; nothing where it is not even a map."""
+    claim = manifest["claim"]
+    return claim if isinstance(claim, dict) else {}
 
 
 def name_of(manifest: Manifest) -> str:

@@ -100,9 +100,9 @@ def _is_short(value: Any) -> bool:
 
 
 def _generator(manifest: Manifest) -> str:
-    from atlas.entry import text_of
+    from atlas.entry import claim_of, text_of
 
-    info = manifest["claim"].get("claim_generator_info")
+    info = claim_of(manifest).get("claim_generator_info")
     info = info[0] if isinstance(info, list) and info else info
     return f"{text_of(info, 'name')} {text_of(info, 'version')}" if isinstance(info, dict) else ""
 
