@@ -38,6 +38,7 @@ static const struct atlas_cbor_field hash_data_fields[] = {
     ATLAS_CBOR_REQUIRED(atlas_c2pa_hash_data, "hash", BYTES, hash),
     ATLAS_CBOR_REQUIRED(atlas_c2pa_hash_data, "pad", BYTES, pad),
     ATLAS_CBOR_OPTIONAL(atlas_c2pa_hash_data, "name", TEXT, name),
+    ATLAS_CBOR_OPTIONAL(atlas_c2pa_hash_data, "url", ANY, url),
 };
 
 int atlas_c2pa_hash_data_read(const struct atlas_c2pa_assertion *assertion, struct atlas_c2pa_hash_data *ret_hash,
@@ -45,6 +46,9 @@ int atlas_c2pa_hash_data_read(const struct atlas_c2pa_assertion *assertion, stru
 {
     struct atlas_c2pa_hash_data hash = {0};
     int rc = read_all(assertion, "c2pa.hash.data", hash_data_fields, ATLAS_COUNT(hash_data_fields), &hash, error);
+    if (rc == ATLAS_OK && hash.url.p != NULL) { /* deprecated since C2PA 1.4: the bytes are somewhere else */
+        return atlas_error_set(error, ATLAS_E_C2PA, "c2pa.hash.data", "is about data at a URL");
+    }
     if (rc == ATLAS_OK) {
         hash.excludes = hash.exclusions.p != NULL;
         *ret_hash = hash;
@@ -114,9 +118,9 @@ struct statuses {
 };
 
 static const struct atlas_cbor_field statuses_fields[] = {
-    ATLAS_CBOR_OPTIONAL(statuses, "success", ARRAY, success),
-    ATLAS_CBOR_OPTIONAL(statuses, "informational", ARRAY, informational),
-    ATLAS_CBOR_OPTIONAL(statuses, "failure", ARRAY, failure),
+    ATLAS_CBOR_REQUIRED(statuses, "success", ARRAY, success),
+    ATLAS_CBOR_REQUIRED(statuses, "informational", ARRAY, informational),
+    ATLAS_CBOR_REQUIRED(statuses, "failure", ARRAY, failure),
 };
 
 struct results {
@@ -149,10 +153,6 @@ static int count_entries(struct atlas_span list, size_t *ret_count, struct atlas
     struct atlas_cbor c;
     size_t count = 0;
     static const char where[] = INGREDIENT ".validationResults";
-    if (list.p == NULL) {
-        *ret_count = 0;
-        return ATLAS_OK;
-    }
     ATLAS_TRY(open_list(&c, list, where, error));
     for (; atlas_cbor_more(&c); count++) {
         struct status status = {0};

@@ -19,6 +19,7 @@ struct atlas_c2pa_hash_data {
     struct atlas_span hash;
     struct atlas_span pad;       /* required by C2PA, may be empty */
     struct atlas_span name;
+    struct atlas_span url;       /* always absent: a binding of data elsewhere is refused; not written */
 };
 
 ATLAS_MUST_CHECK int atlas_c2pa_hash_data_read(const struct atlas_c2pa_assertion *assertion,

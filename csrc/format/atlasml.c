@@ -1,5 +1,6 @@
 #include "format/atlasml.h"
 
+#include "base/path.h"
 #include "base/utf8.h"
 
 /* ------------------------------------------------------------------------------------------------- common */
@@ -124,10 +125,17 @@ static int check_ignore(struct atlas_span ignore, struct atlas_error *error)
 {
     int rc;
     struct atlas_cbor c;
+    size_t room = ATLAS_MAX_IGNORE;
     ATLAS_TRY(open_list(&c, ignore, MEASUREMENT ".ignore", error));
-    while (atlas_cbor_more(&c)) {
+    for (; atlas_cbor_more(&c); room--) {
         struct atlas_span entry;
         ATLAS_TRY(atlas_cbor_take_text(&c, &entry));
+        if (room == 0) {
+            return atlas_cbor_refuse(&c, ATLAS_E_LIMIT, "more entries than %d", ATLAS_MAX_IGNORE);
+        }
+        if (entry.n > ATLAS_MAX_PATH_BYTES || !atlas_path_check_raw(entry)) {
+            return atlas_cbor_refuse(&c, ATLAS_E_C2PA, "an entry is neither a name nor a relative path");
+        }
     }
     rc = atlas_cbor_leave(&c);
 out:
@@ -171,6 +179,9 @@ static int interpret(struct raw_measurement *raw, struct atlas_error *error)
     }
     if (!atlas_ml_name_check(m->name)) {
         return atlas_error_set(error, ATLAS_E_C2PA, MEASUREMENT ".name", "is no relative logical name");
+    }
+    if (raw->size.v > INT64_MAX) {
+        return atlas_error_set(error, ATLAS_E_C2PA, MEASUREMENT ".size", "is a size that no file can have");
     }
     if (!shape_check(raw)) {
         return atlas_error_set(error, ATLAS_E_C2PA, MEASUREMENT, "chunk, files and index do not fit its kind");
@@ -289,6 +300,9 @@ int atlas_ml_input_take(struct atlas_cbor *c, struct atlas_ml_input *ret_input)
     ATLAS_TRY(atlas_cbor_read_map(c, input_fields, ATLAS_COUNT(input_fields), &raw));
     raw.view.alg = atlas_alg_of(raw.alg);
     raw.view.size = raw.size.v;
+    if (raw.size.v > INT64_MAX) {
+        return atlas_cbor_refuse(c, c->misfit, "a size that no file can have");
+    }
     if (raw.view.alg == ATLAS_ALG_NONE) {
         return atlas_cbor_refuse(c, ATLAS_E_ALGORITHM, "names no hash algorithm of the profile");
     }

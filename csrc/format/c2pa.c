@@ -32,6 +32,8 @@ static int find_active(struct atlas_c2pa_store *store, struct atlas_error *error
         if (atlas_c2pa_manifest_type(&superbox) != ATLAS_C2PA_NO_MANIFEST) {
             store->active = superbox;
             store->manifests++;
+        } else if (atlas_c2pa_urn_check(superbox.label)) { /* ignored, it would bring back the manifest before it */
+            return atlas_error_set(error, ATLAS_E_C2PA, "store", "a superbox is called like a manifest and is none");
         }
     }
     if (store->manifests == 0) {

@@ -219,7 +219,9 @@ struct atlas_c2pa_claim {
     struct atlas_span instance_id;
     struct atlas_span generator;         /* claim_generator_info, the encoded map */
     struct atlas_span generator_name;    /* read from it; not written */
-    struct atlas_span generator_version; /* p == NULL: absent */
+    struct atlas_span generator_version; /* p == NULL: absent, like the two that follow */
+    struct atlas_span generator_spec;
+    struct atlas_span generator_system;
     struct atlas_span signature;         /* JUMBF URI */
     struct atlas_span created;           /* encoded array of links, at least one */
     struct atlas_span gathered;          /* p == NULL: absent */

@@ -187,6 +187,8 @@ static const struct atlas_cbor_field claim_fields[] = {
 static const struct atlas_cbor_field generator_fields[] = {
     ATLAS_CBOR_REQUIRED(atlas_c2pa_claim, "name", TEXT, generator_name),
     ATLAS_CBOR_OPTIONAL(atlas_c2pa_claim, "version", TEXT, generator_version),
+    ATLAS_CBOR_OPTIONAL(atlas_c2pa_claim, "specVersion", TEXT, generator_spec),
+    ATLAS_CBOR_OPTIONAL(atlas_c2pa_claim, "operating_system", TEXT, generator_system),
 };
 
 static int check_generator(struct atlas_c2pa_claim *claim, struct atlas_error *error)

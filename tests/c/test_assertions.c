@@ -156,11 +156,17 @@ TEST(recorded_failures_of_an_ingredient_are_counted_wherever_they_stand)
     struct atlas_c2pa_ingredient i;
     CHECK_OK(atlas_c2pa_ingredient_read(
         assertion_of("{'relationship': 'parentOf', " MANIFEST ", " SIGNATURE ", 'validationResults': {"
-                     "'activeManifest': {'failure': [{'code': 'a'}, {'code': 'b'}]},"
-                     "'ingredientDeltas': [{'validationDeltas': {'failure': [{'code': 'c'}]}},"
-                     "{'validationDeltas': {'success': [{'code': 'd'}]}}]}}"),
+                     "'activeManifest': {'success': [], 'informational': [], 'failure': [{'code': 'a'}, {'code': 'b'}]},"
+                     "'ingredientDeltas': [{'validationDeltas': {'success': [], 'informational': [], "
+                     "'failure': [{'code': 'c'}]}}, {'validationDeltas': {'success': [{'code': 'd'}], "
+                     "'informational': [{'code': 'e'}], 'failure': []}}]}}"),
         &i, NULL));
     CHECK(i.recorded_failures == 3);
+    CHECK_ERR(atlas_c2pa_ingredient_read(
+                  assertion_of("{'relationship': 'parentOf', " MANIFEST ", " SIGNATURE
+                               ", 'validationResults': {'activeManifest': {'success': [], 'failure': []}}}"),
+                  &i, NULL),
+              ATLAS_E_C2PA);
     CHECK_ERR(atlas_c2pa_ingredient_read(
                   assertion_of("{'relationship': 'parentOf', " MANIFEST ", " SIGNATURE
                                ", 'validationResults': {'ingredientDeltas': [{}]}}"),

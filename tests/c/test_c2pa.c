@@ -353,7 +353,8 @@ struct store_result {
     char active[16]; /* the end of its URN */
 };
 
-/* Superboxes of a store by kind: m standard, u update, c compressed, ? unknown, b a box that is no superbox. */
+/* Superboxes of a store by kind: m standard, u update, c compressed, ? unknown, ! unknown and called like a manifest,
+ * b a box that is no superbox. */
 static struct store_result read_store(uint32_t kind, const char *label, const char *boxes)
 {
     struct store_result result = {0};
@@ -366,7 +367,7 @@ static struct store_result read_store(uint32_t kind, const char *label, const ch
                             : boxes[i] == 'u' ? ATLAS_C2PA_4CC_UPDATE
                             : boxes[i] == 'c' ? ATLAS_C2PA_4CC_COMPRESSED
                                               : ATLAS_JUMBF_CBOR;
-        snprintf(urn, sizeof urn, URN ":%zu", i);
+        snprintf(urn, sizeof urn, "%s:%zu", boxes[i] == '?' ? "com.example" : URN, i);
         if (boxes[i] != 'b') {
             write_manifest(&b, box_kind, urn, "ACS");
         } else if (atlas_jumbf_write_box(&b, ATLAS_JUMBF_CBOR, ATLAS_LIT("x"), NULL) < 0) {
@@ -409,6 +410,7 @@ TEST(what_is_no_store_is_refused)
     CHECK_ERR(read_store(ATLAS_C2PA_4CC_STORE, "C2PA", "m").rc, ATLAS_E_C2PA);
     CHECK_ERR(read_store(ATLAS_C2PA_4CC_STANDARD, "c2pa", "m").rc, ATLAS_E_C2PA);
     CHECK_ERR(read_store(ATLAS_C2PA_4CC_STORE, "c2pa", "mb").rc, ATLAS_E_JUMBF);
+    CHECK_ERR(read_store(ATLAS_C2PA_4CC_STORE, "c2pa", "m!").rc, ATLAS_E_C2PA); /* it would bring back the one before */
 }
 
 TEST(a_store_has_a_size_limit)
