@@ -350,9 +350,9 @@ def ladder(levels: int) -> Made:
 
 def timed(made: Made, root: Path, **options: Any) -> tuple[Any, float]:
     path = made.write(root)
-    start = time.perf_counter()
+    start = time.process_time()
     verdict = verify(path, policy=policy(), store=root / ".store", **options)
-    return verdict, time.perf_counter() - start
+    return verdict, time.process_time() - start
 
 
 def test_a_diamond_ladder_takes_linear_time(tmp_path: Path) -> None:

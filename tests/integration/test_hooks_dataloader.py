@@ -400,15 +400,15 @@ def test_an_iterator_that_was_made_before_the_run_is_a_gap(project: Project) -> 
 
 
 def test_counting_a_batch_costs_microseconds(project: Project) -> None:
-    from time import perf_counter
+    from time import process_time
 
     from atlas.record.loaders import LoaderUse
     from atlas.record.steps import Steps
 
     use = LoaderUse(1, Steps().top, {}, ordered="exact")
     index = list(range(256))
-    began = perf_counter()
+    began = process_time()
     for _ in range(2000):
         use.observe(1, True)
         use.consumed(index)
-    assert (perf_counter() - began) / 2000 < 100e-6
+    assert (process_time() - began) / 2000 < 100e-6
