@@ -387,6 +387,36 @@ def test_eight_processes_put_at_once_and_everything_is_found(store: Store) -> No
     assert health.indexed == 160
 
 
+_PUT_UNTIL_KILLED = """
+import itertools, sys
+sys.path.insert(0, sys.argv[2])
+from forge import chain, world
+from atlas.store import Store
+store = Store(sys.argv[1])
+for n in itertools.count():
+    data = chain.make(f"{n}.pt", b"weights", world.TUNER).sidecar
+    print(store.put(data), flush=True)
+"""
+
+
+def test_what_was_put_before_a_kill_is_there_and_found(store: Store) -> None:
+    tests = str(Path(__file__).parent.parent)
+    words = [sys.executable, "-c", _PUT_UNTIL_KILLED, str(store.directory), tests]
+    for trial in range(4):
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        acknowledged = [process.stdout.readline().strip() for _ in range(3 + 5 * trial)]
+        process.kill()
+        acknowledged += process.stdout.read().split()
+        process.wait()
+        process.stdout.close()
+        found = {entry.sha256 for entry in store.find(FLAT, limit=10_000)}
+        whole = [sha256 for sha256 in acknowledged if len(sha256) == 64]
+        assert set(whole) <= found
+        assert all(store.get(sha256) is not None for sha256 in whole)
+    assert store.rebuild() == store.health().objects
+
+
 # -------------------------------------------------------------------------------------------------- where it is
 
 
