@@ -110,8 +110,9 @@ def test_ctrl_c_in_the_middle_of_measuring_exits_with_130_and_without_a_tracebac
     with (work / "huge").open("wb") as sparse:
         sparse.truncate(200 << 30)
     process = subprocess.Popen(
-        [*ATLAS, "digest", "huge"], cwd=work, env=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        [*ATLAS, "digest", "huge"], cwd=work, env=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - a background job ignores it
+    )  # fmt: skip
     time.sleep(1.5)
     assert process.poll() is None
     began = time.monotonic()
