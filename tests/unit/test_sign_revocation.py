@@ -460,6 +460,17 @@ def test_an_answer_with_a_critical_extension_is_refused() -> None:
     assert ocsp_refusal(rebuilt(response(), extensions=critical)) == "ATLAS_E_X509"
 
 
+def test_a_response_longer_than_the_limit_is_refused() -> None:
+    def padded(size: int) -> bytes:
+        extension = sequence(oid("1.2.3.4"), tlv(0x04, bytes(size)))
+        return rebuilt(response(), extensions=tlv(0xA1, sequence(extension)))
+
+    fits = (64 << 10) - len(padded(60000)) + 60000
+    # an ECDSA signature may be a few bytes longer or shorter
+    assert ask(padded(fits - 8))["status"] == "good"
+    assert ocsp_refusal(padded(fits + 8)) == "ATLAS_E_X509"
+
+
 def test_among_several_answers_a_revocation_wins_then_a_statement() -> None:
     good, gone, outdated = response(), response(revoked=-5), response(start=-9, end=-5)
     for answers in ((good, gone), (gone, good), (outdated, gone), (gone, outdated), (response(BOB.leaf), gone)):

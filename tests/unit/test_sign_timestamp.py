@@ -313,6 +313,8 @@ def odd_token(
     attributes: list[bytes] | None = None,
     signers: int = 1,
     digest: str = "sha256",
+    algorithm: str = tsa._RSA_SHA256,
+    detached: bool = False,
 ) -> bytes:
     leaf = authority.party.leaf
     named = sha256(pki.der(leaf)) if certificate_hash is None else certificate_hash
@@ -331,14 +333,14 @@ def odd_token(
         sequence(leaf.issuer.public_bytes(), integer(leaf.serial_number)),
         tsa._algorithm(tsa._DIGESTS[digest]),
         tlv(0xA0, signed[tsa._header_size(signed) :]),
-        tsa._algorithm(tsa._RSA_SHA256),
+        tsa._algorithm(algorithm),
         tlv(0x04, authority._sign(signed)),
     )
     chain = b"".join(pki.der(c) for c in (leaf, *authority.party.above))
     data = sequence(
         integer(3),
         tsa.set_of(tsa._algorithm(tsa._DIGESTS["sha256"])),
-        sequence(tsa.oid(content_type), tlv(0xA0, tlv(0x04, info))),
+        sequence(tsa.oid(content_type), b"" if detached else tlv(0xA0, tlv(0x04, info))),
         tlv(0xA0, chain),
         tlv(0x31, signer * signers),
     )
@@ -372,6 +374,7 @@ def test_the_odd_token_has_an_honest_twin() -> None:
         odd_token(HONEST, tst_info(), content_type="1.2.840.113549.1.7.1"),
         odd_token(HONEST, tst_info(), signed_type="1.2.840.113549.1.7.1"),
         odd_token(HONEST, tst_info(), certificate_hash=b""),
+        odd_token(HONEST, tst_info(), detached=True),
         odd_token(HONEST, tst_info(), signers=2),
         odd_token(HONEST, tst_info(), signers=0),
         odd_token(
@@ -388,6 +391,7 @@ def test_the_odd_token_has_an_honest_twin() -> None:
         "another content type",
         "another signed content type",
         "no signing certificate",
+        "no content",
         "two signers",
         "no signer",
         "critical extension",
@@ -406,6 +410,23 @@ def test_a_token_signed_for_another_certificate_of_the_same_key_is_refused() -> 
 @pytest.mark.parametrize("digest", ["sha1", "sha384"])
 def test_a_digest_that_is_weak_or_not_that_of_the_signature_is_refused(digest: str) -> None:
     assert refusal(odd_token(HONEST, tst_info(), digest=digest)) == "ATLAS_E_ALGORITHM"
+
+
+def test_a_weak_digest_is_refused_where_the_signature_algorithm_names_none() -> None:
+    rsa_encryption = "1.2.840.113549.1.1.1"
+    assert check(odd_token(HONEST, tst_info(), algorithm=rsa_encryption))["trusted"]
+    assert refusal(odd_token(HONEST, tst_info(), algorithm=rsa_encryption, digest="sha1")) == "ATLAS_E_ALGORITHM"
+
+
+def test_a_token_longer_than_the_limit_is_refused() -> None:
+    def padded(size: int) -> bytes:
+        extension = sequence(tsa.oid("1.2.3.4"), tlv(0x04, bytes(size)))
+        return odd_token(HONEST, tst_info(extra=tlv(0xA1, extension)))
+
+    fits = (64 << 10) - len(padded(60000)) + 60000
+    assert len(padded(fits)) == 64 << 10
+    assert check(padded(fits))["trusted"]
+    assert refusal(padded(fits + 1)) == "ATLAS_E_X509"
 
 
 def test_a_token_without_signed_attributes_is_refused() -> None:
