@@ -7,8 +7,8 @@
 /* Keys of a map that are sorted without an allocation. */
 #define KEYS_ON_STACK 64
 
-/* Maps whose keys are out of order are walked twice. Nested in each other, the innermost would be walked once per level:
- * this bounds all second walks together to so many times the document, and some bytes for small ones. */
+/* Maps whose keys are out of order are walked twice. Nested in each other, the innermost would be walked once per
+ * level: this bounds all second walks together to so many times the document, and some bytes for small ones. */
 #define SECOND_WALKS 8
 #define SECOND_WALK_BYTES 4096
 

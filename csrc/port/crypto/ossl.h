@@ -8,8 +8,8 @@
 
 #include "port/crypto/crypto.h"
 
-/* Forget what others left in this thread's queue, so that it is not taken for our reason: the first line of every public
- * function. */
+/* Forget what others left in this thread's queue, so that it is not taken for our reason: the first line of every
+ * public function. */
 void atlas_ossl_begin(void);
 
 /* Record code and sentence, with OpenSSL's reason where it gave one, and empty its queue. An allocation failure
