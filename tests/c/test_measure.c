@@ -163,7 +163,7 @@ static int note(void *context, uint64_t done, uint64_t total)
     struct calls *c = context;
     c->n++;
     c->last = done;
-    return c->n == c->stop_at || done > total;
+    return c->n == c->stop_at || (total != 0 && done > total);
 }
 
 TEST(every_call_of_the_callback_can_cancel)
@@ -183,4 +183,19 @@ TEST(every_call_of_the_callback_can_cancel)
         CHECK(some.n == i);
     }
     folder_remove(&f);
+}
+
+TEST(a_measurer_that_was_cancelled_is_spent)
+{
+    struct calls some = {.stop_at = 1};
+    struct atlas_measure_options options = options_of(1);
+    struct atlas_measurer *s = NULL;
+    struct atlas_measurement m;
+    options.progress = (struct atlas_progress){note, &some};
+    CHECK_OK(atlas_measurer_new(&options, &s, NULL));
+    CHECK_OK(atlas_measurer_update(s, atlas_span_of(content(), 100), NULL));
+    CHECK_ERR(atlas_measurer_update(s, atlas_span_of(content(), MAX_SIZE), NULL), ATLAS_E_CANCELLED);
+    CHECK_ERR(atlas_measurer_update(s, ATLAS_LIT("more"), NULL), ATLAS_E_ARG);
+    CHECK_ERR(atlas_measurer_finish(s, &m, NULL), ATLAS_E_ARG);
+    atlas_measurer_free(s);
 }

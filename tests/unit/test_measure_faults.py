@@ -64,6 +64,43 @@ def test_a_read_error_is_an_error_that_names_the_file(library: Path, file: Path,
     assert answer(library, "eio", file, threads=threads) == f"ATLAS_E_IO {file}: cannot read it: Input/output error"
 
 
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("fault", ["end", "beyond"])
+def test_a_file_that_is_not_as_long_as_it_says_has_no_digest(
+    library: Path, file: Path, fault: str, threads: int
+) -> None:
+    assert answer(library, fault, file, threads=threads).startswith(f"ATLAS_E_CHANGED {file}: ")
+
+
+CHANGES_IN_ONE_TICK = """
+import os, sys
+from atlas import _core
+from atlas.errors import FileChanged
+missed = acted = 0
+for round in range(15):
+    with open(sys.argv[1], "r+b", buffering=0) as stream:
+        os.pwrite(stream.fileno(), os.urandom(8), 0)
+        turns = []
+        def change(done, total):
+            if 0 < done < total and not turns:
+                turns.append(os.pwrite(stream.fileno(), os.urandom(8), 0))
+        try:
+            _core.measure_file(sys.argv[1], threads=1, progress=change)
+        except FileChanged:
+            acted += 1
+        else:
+            missed += len(turns)
+print(acted, missed)
+"""
+
+
+def test_a_change_within_one_tick_of_the_clock_that_stamps_files_is_noticed(library: Path, file: Path) -> None:
+    environment = {**os.environ, "LD_PRELOAD": str(library), "ATLAS_FAULT": "tick"}
+    command = [sys.executable, "-c", CHANGES_IN_ONE_TICK, file]
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["15", "0"]
+
+
 def test_a_read_error_inside_a_directory_names_the_file(library: Path, file: Path) -> None:
     (file.parent / "small").write_bytes(b"small")
     text = answer(library, "eio", file.parent, "directory")

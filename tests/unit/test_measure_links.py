@@ -312,6 +312,9 @@ def test_blobs_beside_a_directory_that_is_no_snapshot_are_outside(tmp_path: Path
     (tmp_path / "snapshots").symlink_to("elsewhere")  # only a real directory counts
     refused(tmp_path / "elsewhere" / "data", "leads out")
     (tmp_path / "snapshots").unlink()
+    (tmp_path / "snapshots").mkdir()  # and only when the directory is in it
+    refused(tmp_path / "elsewhere" / "data", "leads out")
+    (tmp_path / "snapshots").rmdir()
     (tmp_path / "elsewhere").rename(tmp_path / "snapshots")
     assert measure(tmp_path / "snapshots" / "data").files == 1
 
