@@ -109,7 +109,7 @@ static bool is_settled(const struct atlas_file_id *id, const struct timespec *no
 int atlas_file_settle(int fd, const char *where, struct atlas_file_id *ret_id, struct atlas_error *error)
 {
     static const struct timespec pause = {0, 1000000};
-    struct atlas_file_id id;
+    struct atlas_file_id id = {0};
     for (int round = 0; round < 100; round++) {
         struct timespec now;
         /* The clock first: whatever changes the file after the stat is stamped with this time or a later one. */

@@ -303,7 +303,7 @@ static unsigned count_components(const char *path)
 static int visit_entry(struct walker *w, struct listing *l, size_t i)
 {
     struct atlas_error cause = ATLAS_ERROR_INIT;
-    struct atlas_file_id id;
+    struct atlas_file_id id = {0};
     char *path = join(l->at->path, l->names[i]);
     int rc = ATLAS_OK;
     if (path == NULL) {

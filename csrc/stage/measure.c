@@ -94,7 +94,7 @@ out:
 static int measure_named(int fd, const char *where, const struct atlas_measure_options *options,
                          struct atlas_measurement *ret_measurement, struct atlas_error *error)
 {
-    struct atlas_file_id id;
+    struct atlas_file_id id = {0};
     struct atlas_sink sink = {0};
     struct atlas_meter meter;
     struct atlas_measurement m;

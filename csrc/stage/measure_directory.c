@@ -298,7 +298,8 @@ int atlas_measure_directory(const char *path, const struct atlas_measure_options
     ATLAS_TRY(atlas_walk_run(root, ignore, n_ignore, &walk, error));
     b = calloc(1, sizeof *b);
     if (b == NULL) {
-        ATLAS_TRY(no_memory(error));
+        rc = no_memory(error);
+        goto out;
     }
     b->options = &both;
     b->walk = &walk;

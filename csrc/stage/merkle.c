@@ -233,7 +233,7 @@ static int path_write(const struct path *p, struct atlas_buf *ret_proof, struct 
 int atlas_merkle_inclusion_prove(int alg, struct atlas_span leaf_hashes, uint64_t index, struct atlas_buf *ret_proof,
                                  struct atlas_error *error)
 {
-    struct path p;
+    struct path p = {0};
     int rc;
     ATLAS_TRY(path_init(&p, alg, leaf_hashes, error));
     if (index >= p.n) {
@@ -250,7 +250,7 @@ out:
 int atlas_merkle_consistency_prove(int alg, struct atlas_span leaf_hashes, uint64_t size, struct atlas_buf *ret_proof,
                                    struct atlas_error *error)
 {
-    struct path p;
+    struct path p = {0};
     int rc;
     ATLAS_TRY(path_init(&p, alg, leaf_hashes, error));
     if (size == 0 || size > p.n) {
