@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -346,12 +346,11 @@ def test_import_atlas_imports_nothing_slow() -> None:
     assert loaded.strip() == "[]"
 
 
-def test_import_atlas_takes_under_a_tenth_of_a_second() -> None:
-    code = "import time; t = time.perf_counter(); import atlas; print(time.perf_counter() - t)"
-    best = 1.0
-    for _ in range(8):
-        best = min(best, float(in_a_new_process(code)))
-        if best < 0.1:
-            break
-        time.sleep(0.2)  # somebody else has the processor
-    assert best < 0.1
+def test_import_atlas_takes_under_a_tenth_of_a_second(tmp_path: Path) -> None:
+    """Processor time, since somebody else may have the processor; with bytecode cached, as on a user's machine."""
+    code = "import time; t = time.process_time(); import atlas; print(time.process_time() - t)"
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environ["PYTHONPYCACHEPREFIX"] = str(tmp_path)
+    command = [sys.executable, "-c", code]
+    runs = [subprocess.run(command, capture_output=True, check=True, cwd=ROOT, env=environ) for _ in range(9)]
+    assert min(float(run.stdout) for run in runs) < 0.1
