@@ -424,6 +424,12 @@ def test_every_non_canonical_ed25519_key_is_refused() -> None:
             assert spki_refusal("EdDSA", ed25519_spki(raw), bytes(64)) == "ATLAS_E_CREDENTIAL"
 
 
+def test_ed25519_keys_just_below_and_beside_those_are_not_refused() -> None:
+    near = [P - 2, P - 3, P - 200, P - (1 << 40), (1 << 255) - 1 - (1 << 248), (1 << 255) - 1 - (1 << 40), 2, 3]
+    for y in near:
+        assert spki_refusal("EdDSA", ed25519_spki(y.to_bytes(32, "little")), bytes(64)) == "ATLAS_E_SIGNATURE", y
+
+
 def test_a_certificate_with_a_small_order_key_is_refused() -> None:
     identity = ed25519.Ed25519PublicKey.from_public_bytes((1).to_bytes(32, "little"))
     assert refusal(with_key(identity))[0] == "ATLAS_E_CREDENTIAL"

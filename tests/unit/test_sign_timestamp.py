@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import re
 import shutil
 import subprocess
 import time
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID as Eku
 from forge import pki, tsa
-from forge.tsa import integer, sequence, tlv
+from forge.tsa import children, integer, sequence, tlv
 
 from atlas import _core
 from atlas.errors import AtlasError
@@ -132,13 +131,19 @@ def test_a_refusal_is_reported_with_the_words_of_the_authority() -> None:
     assert caught.value.code == "ATLAS_E_REFUSED"
 
 
-def _granted(query: bytes) -> bytes:
-    """A token that answers the query, from the forge."""
-    match = re.search(rb"\x02([\x01-\x09])", query[-16:])
-    assert match
-    size = match.group(1)[0]
-    nonce = int.from_bytes(query[-16:][match.end() : match.end() + size], "big")
-    return HONEST.token(MESSAGE, nonce=nonce)
+def _granted(query: bytes, message: bytes = MESSAGE) -> bytes:
+    """A token of the forge with the nonce of that query."""
+    nonce = children(query)[2]
+    assert nonce[0] == 0x02
+    return HONEST.token(message, nonce=int.from_bytes(nonce[2:], "big"))
+
+
+def test_a_long_refusal_is_cut_and_only_printable_ascii_is_shown() -> None:
+    for words, shown in (("x" * 500, "x" * 79), ("\x7fé\u202e\0ok~", "ok~"), ("", "status 2")):
+        refused = sequence(sequence(integer(2), sequence(tlv(0x0C, words.encode()))))
+        with pytest.raises(AtlasError) as caught:
+            _core.timestamp_token(_core.timestamp_request(MESSAGE), refused)
+        assert caught.value.text.endswith(shown)
 
 
 def test_an_answer_must_be_granted_whole_and_alone() -> None:
@@ -154,6 +159,8 @@ def test_an_answer_must_be_granted_whole_and_alone() -> None:
         sequence(sequence(integer(3)), token),
         sequence(sequence(integer(256)), token),
         sequence(sequence(), token),
+        sequence(sequence(tlv(0x02)), token),
+        sequence(sequence(integer(0)), _granted(query, b"something else")),
         sequence(token),
         sequence(sequence(integer(0)), token) + b"\0",
         sequence(sequence(integer(0)), token, token),
