@@ -19,8 +19,9 @@ enum atlas_file_type {
     ATLAS_FILE_OTHER, /* device, FIFO, socket */
 };
 
-/* Which file, and which version of it: two that are equal have the same bytes, within what times can tell (a store
- * through a shared mapping shows only when the kernel writes it back). */
+/* Which file, and which version of it: two that are equal have the same bytes, within what times can tell. They cannot
+ * tell of a store through a shared mapping until the kernel writes it back, nor of what a write call does after it
+ * began. */
 struct atlas_file_id {
     enum atlas_file_type type;
     uint64_t device;

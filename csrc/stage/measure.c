@@ -24,7 +24,7 @@ static int changed(const struct atlas_measure_job *job, struct atlas_error *erro
     return atlas_error_set(error, ATLAS_E_CHANGED, job->where, "changed while it was read");
 }
 
-/* At most one chunk: read at once, with room for one byte more to see whether it grew. */
+/* At most one chunk, read at once. A file that claims to be empty (in /proc they do) is asked for a byte. */
 static int measure_small(const struct atlas_measure_job *job, size_t size, struct atlas_measurement *ret_measurement,
                          struct atlas_error *error)
 {
@@ -35,7 +35,7 @@ static int measure_small(const struct atlas_measure_job *job, size_t size, struc
     if (bytes == NULL) {
         return atlas_error_set(error, ATLAS_E_NOMEM, "", "out of memory");
     }
-    ATLAS_TRY(atlas_file_read(job->fd, 0, bytes, size + 1, job->where, &got, error));
+    ATLAS_TRY(atlas_file_read(job->fd, 0, bytes, size != 0 ? size : 1, job->where, &got, error));
     if (got != size) {
         ATLAS_TRY(changed(job, error));
     }

@@ -55,7 +55,7 @@ static int hand_init(struct hand *h, const struct batch *b, struct atlas_error *
     }
     ATLAS_TRY(atlas_sink_init(&h->sink, b->options, error));
     h->opener = ATLAS_WALK_OPENER(b->walk);
-    h->scratch = malloc(ATLAS_CHUNK_SIZE + 1);
+    h->scratch = malloc(ATLAS_CHUNK_SIZE);
     h->ready = true;
     if (h->scratch == NULL) {
         return no_memory(error);

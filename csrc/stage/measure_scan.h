@@ -75,7 +75,7 @@ struct atlas_measure_job {
     const char *where;
     const struct atlas_file_id *expected; /* NULL, or the version it must be in */
     struct atlas_sink *sink;
-    uint8_t *scratch; /* ATLAS_CHUNK_SIZE + 1 bytes, or NULL */
+    uint8_t *scratch; /* ATLAS_CHUNK_SIZE bytes, or NULL */
     unsigned threads;
     struct atlas_meter *meter;
     bool is_caller; /* this thread may tick */

@@ -1,4 +1,4 @@
-/* test_index.c - encoded paths and the index of a directory, at the level of C. More cases: tests/unit/test_index.py. */
+/* test_index.c - encoded paths and the index of a directory, from C. More cases: tests/unit/test_index.py. */
 #include "base/path.h"
 #include "format/index.h"
 #include "test.h"

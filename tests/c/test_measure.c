@@ -1,4 +1,4 @@
-/* test_measure.c - measuring from C: known answers, threads, streams, a directory, cancelling. The rest, races above all:
+/* test_measure.c - measuring from C: known answers, threads, streams, a directory, cancelling. The rest, and the races:
  * tests/unit/test_measure*.py. */
 #include "base/buf.h"
 #include "folder.h"

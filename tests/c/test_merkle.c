@@ -107,7 +107,8 @@ static bool inclusion_holds(const struct forest *f, size_t m, size_t n)
     size_t k = hashes_of(f, &proof, hashes);
     good = good && atlas_merkle_inclusion_check(f->alg, m, n, leaf, hashes, k, root, NULL) == ATLAS_OK;
     for (size_t other = 0; good && other < n; other++) {
-        good = other == m || atlas_merkle_inclusion_check(f->alg, other, n, leaf, hashes, k, root, NULL) == ATLAS_E_DIGEST;
+        int rc = atlas_merkle_inclusion_check(f->alg, other, n, leaf, hashes, k, root, NULL);
+        good = rc == (other == m ? ATLAS_OK : ATLAS_E_DIGEST);
     }
     for (size_t i = 0; good && i < proof.n; i += 7) {
         proof.p[i] ^= 1;

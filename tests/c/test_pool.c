@@ -1,4 +1,4 @@
-/* test_pool.c - threads for one call: every item once, the same error for every number of threads, nothing left over. */
+/* test_pool.c - threads for one call: every item once, the same error for every number of threads. */
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/wait.h>

@@ -18,7 +18,7 @@ import pytest
 from plain_measure import CHUNK, measured
 
 from atlas import _core
-from atlas.errors import NotFound, SystemFailure, UsageError
+from atlas.errors import FileChanged, NotFound, SystemFailure, UsageError
 from atlas.measure import from_core, measure
 from atlas.model import Digest
 
@@ -194,6 +194,12 @@ def test_a_fifo_with_a_writer_loses_nothing(tmp_path: Path) -> None:
         measure(tmp_path / "fifo")
     with pytest.raises(OSError, match="No such device"):
         os.open(tmp_path / "fifo", os.O_WRONLY | os.O_NONBLOCK)
+
+
+def test_a_file_that_claims_to_be_empty_and_is_not_has_no_digest() -> None:
+    assert Path("/proc/self/status").stat().st_size == 0
+    with pytest.raises(FileChanged):
+        measure("/proc/self/status")
 
 
 def test_a_directory_is_no_file_and_a_file_no_directory(file: Path) -> None:
