@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atlas import _core
-from atlas.errors import AtlasError, LimitError, NotFound, SystemFailure
+from atlas.entry import MEASUREMENT
+from atlas.errors import AtlasError, LimitError, MalformedError, NotFound, SystemFailure
 from atlas.files import read_regular
 from atlas.locate import Locator
 from atlas.measure import measure
@@ -127,6 +128,7 @@ class _Run:
 
     def verify(self, path: Path, manifest: bytes, origin: str) -> Verdict:
         self.core.open(manifest)
+        self.locator.anchor(_own_name(manifest))
         while (need := self.core.next()) is not None:
             if need["kind"] == "manifest":
                 self._manifest(need)
@@ -154,7 +156,6 @@ class _Run:
         found: Path | None
         if need["subject"]:
             found, why = path, ""
-            self.locator.anchor(need["name"])
         else:
             found, why = self.locator.artifact(need["name"], need["urn"])
         if found is None:
@@ -177,6 +178,18 @@ class _Run:
                 self.core.unreadable(str(error))
             return
         self.core.measured(_tuple(m), _differences(found, need, m))
+
+
+def _own_name(manifest: bytes) -> str:
+    """What the manifest calls its artifact: a hint where to look, before anything has been checked."""
+    try:
+        assertions = _core.store_read(manifest)[-1]["assertions"]
+    except MalformedError:
+        return ""
+    names = [
+        a["content"].get("name") for a in assertions if a["label"] == MEASUREMENT and isinstance(a["content"], dict)
+    ]
+    return names[0] if names and isinstance(names[0], str) else ""
 
 
 def _differences(path: Path, need: dict[str, Any], m: Measurement) -> str:

@@ -415,7 +415,7 @@ static int read_assertion(struct content *c, const struct atlas_jumbf *box, bool
     case ATLAS_C2PA_HASH_UNSUPPORTED:
         return read_binding(c, &assertion, created);
     case ATLAS_C2PA_ACTIONS:
-        return created ? walk_actions(c, &assertion) : ATLAS_OK;
+        return walk_actions(c, &assertion); /* c2pa-rs counts gathered ones too */
     case ATLAS_C2PA_ACTIONS_OLD:
         return outside_profile(c, "actions of a version other than 2");
     case ATLAS_C2PA_INGREDIENT_OLD:
