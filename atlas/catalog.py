@@ -12,6 +12,7 @@ import fcntl
 import logging
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +23,11 @@ VERSION = 1
 BUSY_SECONDS = 5.0
 _SCHEMA = """CREATE TABLE binding (value BLOB NOT NULL, alg TEXT NOT NULL, sha256 TEXT NOT NULL,
                                   PRIMARY KEY (value, alg, sha256)) WITHOUT ROWID"""
+
+# SQLite has locks of its own, and a child that is forked while another thread holds one waits for it for ever. So no fork
+# happens while a connection is open.
+_no_fork = threading.Lock()
+os.register_at_fork(before=_no_fork.acquire, after_in_parent=_no_fork.release, after_in_child=_no_fork.release)
 
 _T = TypeVar("_T")
 Row = tuple[bytes, str, str]  # digest, its algorithm, SHA-256 of the manifest
@@ -82,11 +88,12 @@ class Catalog:
         from urllib.parse import quote  # slow to import, and most programs that import atlas never come here
 
         uri = f"file:{quote(os.fspath(self.path))}?mode={'rwc' if write else 'ro'}"
-        connection = sqlite3.connect(uri, uri=True, timeout=self._busy, isolation_level=None)
-        try:
-            yield connection
-        finally:
-            connection.close()
+        with _no_fork:
+            connection = sqlite3.connect(uri, uri=True, timeout=self._busy, isolation_level=None)
+            try:
+                yield connection
+            finally:
+                connection.close()
 
     def _write(self, change: Callable[[sqlite3.Connection], None]) -> None:
         with self._connect(write=True) as connection:
