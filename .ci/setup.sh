@@ -77,15 +77,15 @@ install_packages() {
     fi
     export DEBIAN_FRONTEND=noninteractive
     # shellcheck disable=SC2086
-    run "apt-get install" sh -c 'apt-get -q update && apt-get -q install -y --no-install-recommends "$@"' apt $packages ||
+    run "apt-get install $packages" sh -c 'apt-get -q update && apt-get -q install -y --no-install-recommends "$@"' apt $packages ||
         { tail -n 15 "$LOG" >&2; stop "apt-get could not install: $packages" "The whole output is in $LOG."; }
 }
 
 system() {
     local missing
     mkdir -p "$VENV" && : >"$LOG"
+    [ -z "${PYTHON:-}" ] || suitable "$PYTHON" || stop "PYTHON=$PYTHON is not there, or older than 3.11"
     missing=$(missing_packages "$(find_python)" | xargs)
-    if [ -n "$missing" ]; then say "to be installed: $missing"; fi
     install_packages "$missing"
     python=$(find_python)
     [ -n "$python" ] || stop "no Python 3.11 or newer was found" "Name one: make setup PYTHON=/path/to/python3.12"
@@ -142,8 +142,12 @@ install_torch() {
 }
 
 failed() {
+    local hint="The whole output is in $LOG."
+    if grep -q 'No matching distribution\|connection broken' "$LOG"; then
+        hint+=" Is a package index reachable (PIP_INDEX_URL, PIP_FIND_LINKS, a proxy)?"
+    fi
     tail -n 15 "$LOG" >&2
-    stop "$@" "The whole output is in $LOG. Is a package index reachable (PIP_INDEX_URL, PIP_FIND_LINKS, a proxy)?"
+    stop "$@" "$hint"
 }
 
 install_atlas() {
@@ -169,5 +173,5 @@ else
     install_atlas
     touch "$VENV/.built"
     printf '%s\n' "$wanted" >"$stamp"
-    say "ready after $((SECONDS - began)) s"
+    say "ready after $((SECONDS - began)) s; \`source .venv/bin/activate\` gives you the atlas command"
 fi

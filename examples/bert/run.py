@@ -139,6 +139,14 @@ def alter(stage: Stage) -> None:
     stage.atlas("verify", "altered/base/model.pt", "--trust", "keys/trust", expect=3)
 
 
+def atlas_command() -> str:
+    """What to type in this shell: `atlas` may not be on its PATH."""
+    beside = Path(sys.executable).parent / "atlas"
+    if shutil.which("atlas") or not beside.exists():
+        return "atlas"
+    return os.path.relpath(beside)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("demo-out"), help="output folder (default demo-out)")
@@ -164,7 +172,7 @@ def main() -> int:
         return 1
     seconds = f"{time.monotonic() - began:.0f} s ({trained - began:.0f} s of it training)"
     print(f"\nDone in {seconds}: the chain is VALID, the altered copies are refused.")
-    print(f"Look around in {args.out}/, for example: atlas inspect {args.out}/model/model.pt")
+    print(f"Look around in {args.out}/, for example: {atlas_command()} inspect {args.out}/model/model.pt")
     return 0
 
 
