@@ -193,10 +193,16 @@ static const struct atlas_cbor_field generator_fields[] = {
 
 static int check_generator(struct atlas_c2pa_claim *claim, struct atlas_error *error)
 {
+    int rc;
     struct atlas_cbor c;
     atlas_cbor_open(&c, claim->generator, "claim.claim_generator_info", error);
     c.misfit = ATLAS_E_C2PA;
-    return atlas_cbor_read_map(&c, generator_fields, ATLAS_COUNT(generator_fields), claim);
+    ATLAS_TRY(atlas_cbor_read_map(&c, generator_fields, ATLAS_COUNT(generator_fields), claim));
+    if (claim->generator_name.n == 0) {
+        return atlas_error_set(error, ATLAS_E_C2PA, "claim.claim_generator_info", "names no generator");
+    }
+out:
+    return rc;
 }
 
 /* Every entry must be a link into this store; *room counts down over both lists. */

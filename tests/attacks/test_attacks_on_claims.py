@@ -144,6 +144,7 @@ LINKS = [
     Case("no instance", BROKEN, TUNED, without("instanceID")),
     Case("no generator", BROKEN, TUNED, without("claim_generator_info")),
     Case("a generator without a name", BROKEN, TUNED, generator(name=None)),
+    Case("a generator whose name is empty", BROKEN, TUNED, generator(name="")),
     Case("a generator whose version is a number", BROKEN, TUNED, generator(version=1)),
     Case("a generator whose specification is a list", BROKEN, TUNED, generator(specVersion=[])),
     Case("a generator whose system is a number", BROKEN, TUNED, generator(operating_system=1.5)),
