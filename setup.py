@@ -1,4 +1,7 @@
-"""Build of the C core. `ATLAS_SANITIZE=address,undefined` adds sanitizers, `ATLAS_ABI3=0` builds without the stable ABI."""
+"""Build of the C core.
+
+`ATLAS_SANITIZE=address,undefined` adds sanitizers, `ATLAS_ABI3=0` builds without the stable ABI.
+"""
 
 import os
 import shlex
@@ -20,7 +23,7 @@ def pkg_config(option: str) -> list[str]:
     flags: list[str] = []
     for module, package in LIBRARIES.items():
         try:
-            run = subprocess.run(["pkg-config", option, module], capture_output=True, text=True)
+            run = subprocess.run(["pkg-config", option, module], capture_output=True, text=True, check=False)
         except FileNotFoundError:
             raise SystemExit("pkg-config is missing; on Debian: apt-get install pkg-config") from None
         if run.returncode != 0:

@@ -12,6 +12,7 @@ Importing atlas imports neither torch nor anything else that is slow.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from atlas import errors
@@ -93,3 +94,6 @@ __all__ = [
     "uninstall",
     "verify",
 ]
+
+if "ATLAS_ATTACH" in os.environ:  # multiprocessing started this process out of a recorded one: it belongs to that run
+    importlib.import_module("atlas.recorder").attach()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from atlas.entry import Reference, read_manifests, references
+from atlas.entry import Reference, name_of, read_manifests, references
 from atlas.errors import NotFound
 from atlas.locate import Locator
 from atlas.model import Digest
@@ -44,10 +44,12 @@ def bundle(
     written = [_write(target / sidecar_path(path).name, own.data)]
     if index_path(path).exists():
         written.append(_write(target / index_path(path).name, read_regular(index_path(path), limit=MAX_OBJECT_BYTES)))
+    manifests = read_manifests(own.data)
     locator = Locator(Path(path), root=root, bundle=None, store=store)
+    locator.anchor(name_of(manifests[-1]))
     missing: list[Reference] = []
     seen: set[tuple[str, bytes]] = set()
-    todo = references(read_manifests(own.data))
+    todo = references(manifests)
     while todo and len(seen) < MAX_REFERENCES:
         reference = todo.pop()
         if (reference.alg, reference.value) in seen:

@@ -15,7 +15,6 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 _log = logging.getLogger("atlas.store")
 
@@ -80,6 +79,8 @@ class Catalog:
 
     @contextlib.contextmanager
     def _connect(self, *, write: bool) -> Iterator[sqlite3.Connection]:
+        from urllib.parse import quote  # slow to import, and most programs that import atlas never come here
+
         uri = f"file:{quote(os.fspath(self.path))}?mode={'rwc' if write else 'ro'}"
         connection = sqlite3.connect(uri, uri=True, timeout=self._busy, isolation_level=None)
         try:

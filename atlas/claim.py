@@ -46,8 +46,6 @@ _TYPES = {
     "tokenizer": [f"{NAMESPACE}.types.tokenizer"],
     "report": [f"{NAMESPACE}.types.report"],
 }
-_ROLES = {"dataset": "data", "report": "data"}
-_MODEL_ROLES = {"base model", "model", "checkpoint"}
 _FORMATS = {".json": "application/json", ".jsonl": "application/jsonl", ".csv": "text/csv", ".txt": "text/plain"}
 
 
@@ -65,7 +63,7 @@ class Gap:
 
 
 def guess_type(name: str, kind: str) -> str:
-    """"model", "dataset" or "report" from the name of an artifact."""
+    """Model, dataset or report: from the name of an artifact."""
     suffix = PurePosixPath(name).suffix.lower()
     if suffix in _PICKLES or suffix == ".safetensors":
         return "model"
@@ -133,7 +131,7 @@ class _Ancestor:
 
 def _depth(urn: str, parents: Mapping[str, list[str]]) -> int:
     """Manifests on the longest path; the store has been verified, so there is no cycle."""
-    depth = {}
+    depth: dict[str, int] = {}
     stack = [(urn, False)]
     while stack:
         current, done = stack.pop()
@@ -270,10 +268,10 @@ def sign_manifest(
 ) -> SignedManifest:
     """Build and sign the manifest of one artifact.
 
-    `measurement` needs both digests. `inputs` become ingredients in this order. `gaps` become `.coverage`, together with
-    those found here (an input whose manifest does not match its bytes). `metrics` are
-    ``{"name", "value", "of": input name, "on": input name}``. `extra` maps further labels to plain data. `tsa` is the URL of
-    an RFC 3161 authority; failing to reach it is an error here, the caller decides whether to go on without.
+    `measurement` needs both digests. `inputs` become ingredients in this order. `gaps` become `.coverage`, together
+    with those found here (an input whose manifest does not match its bytes). `metrics` are
+    ``{"name", "value", "of": input name, "on": input name}``. `extra` maps further labels to plain data. `tsa` is the
+    URL of an RFC 3161 authority; failing to reach it is an error here, the caller decides whether to go on without.
 
     Raises UsageError for contradictory arguments and whatever the signer raises.
     """
@@ -310,12 +308,14 @@ def sign_manifest(
     built = _core.claim_build(
         urn=urn,
         instance_id=f"xmp:iid:{uuid.uuid4()}",
-        generator=_core.cbor_encode({
-            "name": "atlas",
-            "version": __version__,
-            "specVersion": SPEC_VERSION,
-            "operating_system": platform.system(),
-        }),
+        generator=_core.cbor_encode(
+            {
+                "name": "atlas",
+                "version": __version__,
+                "specVersion": SPEC_VERSION,
+                "operating_system": platform.system(),
+            }
+        ),
         asset_name=name if measurement.kind == "file" else f"{name}.c2pa-index",
         binding=measurement.flat.pair,
         ingredients=ingredients.specs,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from atlas.errors import AtlasError
 MEASUREMENT = "org.atlasml.measurement"
 INPUTS = "org.atlasml.inputs"
 RUN = "org.atlasml.run"
+DATA_USE = "org.atlasml.data-use"
 METRICS = "org.atlasml.metrics"
 COVERAGE = "org.atlasml.coverage"
 HASH_DATA = "c2pa.hash.data"  # C2PA 2.2, 9.2.3
@@ -76,9 +77,9 @@ def content(manifest: Manifest, label: str) -> dict[str, Any]:
     return next(contents(manifest, label), {})
 
 
-def text_of(value: dict[str, Any], *keys: str) -> str:
+def text_of(value: Mapping[str, object], *keys: str) -> str:
     """The first of these keys that holds a text; foreign manifests may hold anything."""
-    return next((value[key] for key in keys if isinstance(value.get(key), str)), "")
+    return next((text for text in (value.get(key) for key in keys) if isinstance(text, str)), "")
 
 
 def number_of(value: dict[str, Any], key: str) -> int:

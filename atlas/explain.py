@@ -38,6 +38,11 @@ _REMEDY_BY_CODE = {
 }
 
 
+# Formats that run code when they are loaded. A signature says who made the code, not what it does.
+PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
+PICKLE_NOTE = "this is not a safety claim: loading a pickle can run code (torch.load(..., weights_only=True) does not)"
+
+
 def first_line(verdict: Verdict) -> str:
     """``VALID  out/model.pt  (2 of 5 artifacts present, 1 input of unknown provenance)``"""
     facts = []
@@ -87,6 +92,8 @@ def explain(verdict: Verdict, *, limit: int = 10) -> str:
         lines += [f"  {'x' if node.answer != 'VALID' else '+'} {node_line(node)}" for node in verdict.nodes]
     if not verdict:
         lines += ["", "what to do:", f"  {remedy(verdict)}"]
+    elif verdict.nodes[0].name.lower().endswith(PICKLES):
+        lines += ["", f"note: {PICKLE_NOTE}"]
     return "\n".join(lines)
 
 

@@ -84,7 +84,8 @@ class Locator:
         if not parts or PurePosixPath(name).is_absolute() or ".." in parts:
             return
         seen = {self._artifact}
-        for path in (*(root.joinpath(*parts) for root in self._roots), self._artifact.parent / parts[-1]):
+        beside = self._artifact.parent
+        for path in (*(root.joinpath(*parts) for root in self._roots), beside.joinpath(*parts), beside / parts[-1]):
             if path not in seen:
                 seen.add(path)
                 yield path

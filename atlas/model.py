@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import html
 import json
 from dataclasses import asdict, dataclass, field
@@ -204,7 +205,7 @@ class Node:
     answer: str
     gaps: int
     inputs: tuple[Edge, ...]
-    box: bytes = field(repr=False)
+    box: builtins.bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

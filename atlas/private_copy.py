@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from atlas.errors import MalformedError, UsageError, VerificationError
+from atlas import _core
+from atlas.errors import UsageError, VerificationError
 from atlas.measure import measure
 from atlas.sidecar import StrPath, index_path, open_regular, read_regular
 
 if TYPE_CHECKING:
-    from atlas.model import Measurement, Node, Verdict
+    from atlas.model import Node, Verdict
 
 MAX_INDEX_BYTES = 512 << 20
 _COPY_BYTES = 4 << 20
@@ -38,15 +39,16 @@ def copy_verified(verdict: Verdict, directory: StrPath) -> Path:
         _copy_directory(source, target, node)
     else:
         _copy_file(source, target)
-    measured = _measure_like(target, node)
-    if measured.flat != node.flat or (node.tree is not None and measured.tree != node.tree):
+    if not _is_what_was_signed(target, node):
         raise VerificationError("changed after it was verified", where=verdict.path, hint="verify it again")
     return target
 
 
-def _measure_like(path: Path, node: Node) -> Measurement:
-    alg = node.tree.alg if node.tree is not None else "sha256"
-    return measure(path, alg=alg, ignore=())
+def _is_what_was_signed(copy: Path, node: Node) -> bool:
+    signed = [digest for digest in (node.flat, node.tree) if digest is not None]
+    measured = measure(copy, alg=signed[-1].alg, ignore=())
+    comparable = [digest for digest in signed if digest.alg == signed[-1].alg]
+    return all(digest in (measured.flat, measured.tree) for digest in comparable)
 
 
 def _copy_file(source: Path, target: Path) -> None:
@@ -77,10 +79,6 @@ def _signed_index(source: Path, node: Node) -> bytes:
 
 
 def _listed(index: bytes) -> Iterator[tuple[str, ...]]:
-    """The paths of an index (docs/manifest.md, "Digests"), checked although the index is signed."""
-    for line in index.splitlines()[1:]:
-        path = os.fsdecode(unquote_to_bytes(line.rsplit(b" ", 1)[-1]))
-        parts = tuple(path.split("/"))
-        if any(part in ("", ".", "..") or "\0" in part for part in parts):
-            raise MalformedError(f"the index lists {path!r}", where="index")
-        yield parts
+    """The paths of an index; the core has refused absolute ones, `..` and every second way to spell a path."""
+    for encoded, *_ in _core.index_parse(index):
+        yield tuple(os.fsdecode(unquote_to_bytes(encoded)).split("/"))

@@ -173,7 +173,7 @@ def provenance(request: pytest.FixtureRequest) -> Provenance:
 @pytest.fixture
 def verified_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A private copy of the marked artifact, itself hashed: the bytes verified are the bytes handed out."""
-    from atlas.errors import VerificationError
+    from atlas.errors import AtlasError
     from atlas.escape import escape_lines
     from atlas.private_copy import copy_verified
 
@@ -182,7 +182,7 @@ def verified_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
     try:
         try:
             copy = copy_verified(verdict, directory)
-        except VerificationError as error:
+        except AtlasError as error:
             pytest.fail(escape_lines(error), pytrace=False)
         yield copy
     finally:
@@ -216,6 +216,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if not found:
         return
     terminalreporter.section("provenance")
-    for one in found:
-        present = f"{one['artifacts']['measured']} of {one['artifacts']['of']} artifacts present"
-        terminalreporter.line(f"{one['answer']}  {escape(one['path'])}  ({present})")
+    lines = [
+        f"{one['answer']}  {escape(one['path'])}  "
+        f"({one['artifacts']['measured']} of {one['artifacts']['of']} artifacts present)"
+        for one in found
+    ]
+    for line in dict.fromkeys(lines):
+        terminalreporter.line(line)

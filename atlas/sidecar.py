@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,7 +94,7 @@ def sync_directory(directory: StrPath) -> None:
 
 def write_atomic(path: Path, data: bytes, *, mtime_ns: int | None = None) -> None:
     """The file appears whole or not at all, power cuts included: temporary file beside it, fsync, rename, fsync."""
-    temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}.tmp"
+    temporary = path.parent / f"{TEMPORARY_PREFIX}{os.urandom(8).hex()}.tmp"
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:

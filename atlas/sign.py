@@ -228,7 +228,7 @@ def _check(signer: Signer) -> None:
         text = f"{signer.alg} does not fit the key of the certificate"
         raise KeyFileError(text, code=error.code, where=where, hint=f"its key signs {leaf['alg']}") from error
     now = int(time.time())
-    if now > leaf["not_after"]:
+    if now >= leaf["not_after"]:
         text = f"the signing certificate expired on {_day(leaf['not_after'])}"
     elif now < leaf["not_before"]:
         text = f"the signing certificate is valid only from {_day(leaf['not_before'])}"

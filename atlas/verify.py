@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atlas import _core
-from atlas.errors import AtlasError, NotFound, SystemFailure
+from atlas.errors import AtlasError, LimitError, NotFound, SystemFailure
 from atlas.locate import Locator
 from atlas.measure import measure
 from atlas.model import Check, Digest, Edge, Identity, Measurement, Node, Verdict
@@ -45,9 +45,9 @@ def verify(
     """Verify an artifact and the whole chain behind it. Never touches the network, never uses a digest cache.
 
     `trust` names PEM roots (or is their bytes); without it `ATLAS_TRUST` and the user's own configuration are asked.
-    `signer` pins every signer of the chain to these names or SPKI digests. Ancestors' artifacts are looked for beside the
-    artifact and under `root`; their manifests in the sidecars, in `bundle` and in `store`. `tree` checks the tree digest
-    alone. `at` is the time to check for, in Unix seconds.
+    `signer` pins every signer of the chain to these names or SPKI digests. Ancestors' artifacts are looked for beside
+    the artifact and under `root`; their manifests in the sidecars, in `bundle` and in `store`. `tree` checks the tree
+    digest alone. `at` is the time to check for, in Unix seconds.
 
     Returns a verdict for everything that was looked at; raises UsageError for contradictory arguments and NotFound when
     `path` does not exist.
@@ -60,9 +60,17 @@ def verify(
     if isinstance(manifest, bytes):
         data, origin = manifest, "argument"
     else:
-        found = find_manifest(path, manifest=manifest, store=shelf)
+        try:
+            found = find_manifest(path, manifest=manifest, store=shelf)
+        except LimitError as error:
+            return _without_manifest(path, "LIMIT", str(error))
+        except SystemFailure as error:
+            return _without_manifest(path, "ERROR", str(error))
         if found is None:
-            return _without_manifest(path, shelf)
+            text = (
+                f"no manifest: neither {path.name}.c2pa beside it nor the store {shelf.directory} knows this artifact"
+            )
+            return _without_manifest(path, "INCOMPLETE", text)
         data, origin = found
     locator = Locator(path, root=root, bundle=bundle, store=shelf)
     run = _Run(rules, tree, locator, progress)
@@ -84,14 +92,13 @@ def examine(manifest: bytes, measurement: Measurement) -> Verdict:
     return _verdict(core, "", [], tree_only=measurement.flat is None, origin="")
 
 
-def _without_manifest(path: Path, store: Store) -> Verdict:
-    text = f"no manifest: neither {path.name}.c2pa beside it nor the store {store.directory} knows this artifact"
-    check = Check("claim.missing", "failed", "INCOMPLETE", 0, str(path), text)
-    return Verdict(str(path), "INCOMPLETE", (check,), ())
+def _without_manifest(path: Path, answer: str, text: str) -> Verdict:
+    code = "claim.missing" if answer == "INCOMPLETE" else "general.error"
+    return Verdict(str(path), answer, (Check(code, "failed", answer, 0, str(path), text),), ())
 
 
 def _tuple(m: Measurement) -> tuple[Any, ...]:
-    return (m.kind, m.flat and m.flat.pair, m.tree and m.tree.pair, m.size, m.files)
+    return (m.kind, m.flat and m.flat.pair, m.tree and m.tree.pair, m.size, m.files, m.oms and m.oms.pair)
 
 
 class _Run:
@@ -206,7 +213,10 @@ def _verdict(core: _core.Verifier, path: str, paths: list[str], *, tree_only: bo
 
 def _node(n: dict[str, Any], path: str) -> Node:
     return Node(
-        **{k: n[k] for k in ("urn", "name", "kind", "size", "signed_at", "time_source", "bytes", "answer", "gaps", "box")},
+        **{
+            k: n[k]
+            for k in ("urn", "name", "kind", "size", "signed_at", "time_source", "bytes", "answer", "gaps", "box")
+        },
         flat=Digest.of(n["flat"]),
         tree=Digest.of(n["tree"]),
         signer=Identity(**n["signer"]) if n["signer"] else None,

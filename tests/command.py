@@ -15,13 +15,23 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def on_a_terminal(
-    words: list[str], work: Path, environment: dict[str, str], *, keys: str = "", seconds: float = 60
+    words: list[str],
+    work: Path,
+    environment: dict[str, str],
+    *,
+    keys: str = "",
+    delay: float = 0,
+    seconds: float = 60,
 ) -> tuple[int, str]:
-    """Run with stdin, stdout and stderr on a pseudo terminal; gives the exit code and everything shown."""
+    """Run with stdin, stdout and stderr on a pseudo terminal; gives the exit code and everything shown.
+
+    `keys` are typed `delay` seconds later: a password prompt throws away what was typed before it.
+    """
     pid, fd = pty.fork()
     if pid == 0:
         os.chdir(work)
         os.execvpe(words[0], words, environment)
+    time.sleep(delay)
     os.write(fd, keys.encode())
     shown = bytearray()
     deadline = time.monotonic() + seconds

@@ -20,7 +20,7 @@ INTERRUPTED = 130
 PIPE_CLOSED = 141
 
 _COLOURS = {"green": "32", "red": "31", "yellow": "33", "bold": "1", "dim": "2"}
-_PROGRESS_AFTER = 0.5  # seconds; shorter work shows nothing
+_PROGRESS_AFTER = 0.3  # seconds; shorter work shows nothing
 _PROGRESS_EVERY = 0.1
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 

@@ -11,7 +11,6 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -46,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _versions() -> Iterator[Finding]:
+    from importlib import metadata
+
     python = f"atlas {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     yield Finding("versions", "ok", python)
     found = []
@@ -104,6 +105,8 @@ def _store() -> Iterator[Finding]:
 
 
 def _hooks() -> Iterator[Finding]:
+    from importlib import metadata
+
     try:
         metadata.version("torch")
     except metadata.PackageNotFoundError:
@@ -111,8 +114,7 @@ def _hooks() -> Iterator[Finding]:
         return
     from atlas.cli.roundtrip import round_trip
 
-    for what, text in round_trip():
-        yield Finding(what, "broken" if text else "ok", text or "recorded")
+    yield from (Finding(*result) for result in round_trip())
 
 
 def _findings(checks: list[tuple[str, Callable[[], Iterator[Finding]]]]) -> Iterator[Finding]:

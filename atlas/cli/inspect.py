@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 HELP = "print a manifest in words"
 _MAX_BYTES_SHOWN = 64
+_MAX_ITEMS_SHOWN = 16
 _EMPTY: dict[type, str] = {dict: "{}", list: "[]", tuple: "[]"}
 
 
@@ -84,6 +85,15 @@ def dump(value: Any, indent: str = "") -> Iterator[str]:
         yield indent + (_EMPTY.get(type(value)) or _scalar(value))
 
 
+def brief(value: Any) -> Any:
+    """The same with long lists and maps replaced by their length."""
+    if isinstance(value, (dict, list, tuple)) and len(value) > _MAX_ITEMS_SHOWN:
+        return f"{len(value)} entries (--all shows them)"
+    if isinstance(value, dict):
+        return {key: brief(item) for key, item in value.items()}
+    return [brief(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
 def _is_short(value: Any) -> bool:
     return not value or not isinstance(value, (dict, list, tuple))
 
@@ -133,7 +143,7 @@ def summary(manifest: Manifest) -> Iterator[str]:
         found = content(manifest, label)
         if found:
             yield f"  {title}"
-            yield from dump(found, "    ")
+            yield from dump({key: brief(item) for key, item in found.items()}, "    ")
 
 
 def everything(manifest: Manifest) -> Iterator[str]:

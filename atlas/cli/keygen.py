@@ -1,13 +1,12 @@
 """Make a development key: a root, a signing certificate under it, and the key.
 
-DIR gets root.pem (give it to whoever verifies), chain.pem and key.pem (keep the key to yourself). Nothing is ever
-overwritten. Teams bring certificates of their own authority instead.
+DIR gets root.pem (give it to whoever verifies), chain.pem and key.pem (keep the key to yourself), and in ca/ the root's
+own key. Nothing is ever overwritten. Teams bring certificates of their own authority instead.
 """
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atlas.cli.options import add_json
@@ -17,6 +16,12 @@ if TYPE_CHECKING:
     from atlas.cli.console import Console
 
 HELP = "make a development key and its root"
+_PURPOSES = {
+    "key": "the key: keep it to yourself, never commit it",
+    "chain": "its certificates: found beside the key when signing",
+    "root": "the root: give it to whoever verifies (--trust)",
+    "root_key": "the root's own key: only needed to issue another certificate, keep it elsewhere",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,14 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     from atlas.sign import keygen
 
-    keygen(args.name, args.directory, alg=args.alg)
-    folder = Path(args.directory)
-    files = {name: str(folder / f"{name}.pem") for name in ("root", "chain", "key")}
+    made = keygen(args.name, args.directory, alg=args.alg)
+    files = {"root": str(made.root), "chain": str(made.chain), "key": str(made.key), "root_key": str(made.root_key)}
     if args.json:
         console.document({"name": args.name, "alg": args.alg, "files": files})
         return 0
-    console.result(f"{escape(files['key'])}    the key: keep it to yourself, never commit it")
-    console.result(f"{escape(files['chain'])}  its certificates: found beside the key when signing")
-    console.result(f"{escape(files['root'])}   the root: give it to whoever verifies (--trust)")
+    width = max(map(len, files.values()))
+    for name, text in _PURPOSES.items():
+        console.result(f"{escape(files[name]):<{width}}  {text}")
     console.note(f"next: atlas sign PATH --key {files['key']}")
     return 0

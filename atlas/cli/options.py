@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import getpass
-import os
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atlas.errors import UsageError
 from atlas.sidecar import read_regular
 
 if TYPE_CHECKING:
     from atlas.policy import Policy
 
-MAX_KEY_BYTES = 1 << 20
 MAX_PASSWORD_BYTES = 4096
 
 
@@ -66,29 +60,11 @@ def policy_of(args: argparse.Namespace) -> Policy:
     )
 
 
-def _first_line(data: bytes) -> bytes:
-    return data.split(b"\n", 1)[0].removesuffix(b"\r")
+def password_of(args: argparse.Namespace) -> bytes | None:
+    """The first line of --password-file; None leaves the environment and the prompt to `load_signer`.
 
-
-def read_password(args: argparse.Namespace, what: str, *, confirm: bool = False) -> bytes:
-    """From a file, the environment or a prompt; never from an argument, which every process on the machine can read."""
-    if args.password_file:
-        return _first_line(read_regular(args.password_file, limit=MAX_PASSWORD_BYTES))
-    if "ATLAS_KEY_PASSWORD" in os.environ:
-        return os.fsencode(os.environ["ATLAS_KEY_PASSWORD"])
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "the key is encrypted and there is no terminal to ask for its password",
-            where=what,
-            hint="use --password-file FILE or the environment variable ATLAS_KEY_PASSWORD",
-        )
-    password = getpass.getpass(f"password of {what}: ")
-    if confirm and getpass.getpass("again: ") != password:
-        raise UsageError("the two passwords differ")
-    return password.encode()
-
-
-def key_password(args: argparse.Namespace, key: str) -> bytes | None:
-    """The password of a key file, asked for only when the file is encrypted."""
-    encrypted = b"ENCRYPTED" in read_regular(key, limit=MAX_KEY_BYTES)
-    return read_password(args, str(Path(key))) if encrypted else None
+    There is no option for the password itself: every process on the machine can read argv.
+    """
+    if not args.password_file:
+        return None
+    return read_regular(args.password_file, limit=MAX_PASSWORD_BYTES).split(b"\n", 1)[0].removesuffix(b"\r")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from atlas.cli.options import add_json, add_password, key_password
+from atlas.cli.options import add_json, add_password, password_of
 from atlas.errors import SystemFailure, UsageError
 from atlas.escape import escape
 
@@ -145,7 +145,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
     if not args.key:
         raise UsageError("no key", hint="give --key KEY or set ATLAS_KEY; `atlas keygen` makes one")
-    signer = load_signer(args.key, chain=args.chain, password=key_password(args, args.key))
+    signer = load_signer(args.key, chain=args.chain, password=password_of(args))
     inputs = [_input(path, relationship, role, console) for path, relationship, role in args.ingredients]
     measurement = _measure(args.path, console)
     signed = sign_manifest(

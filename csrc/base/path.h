@@ -1,8 +1,8 @@
 /*
  * path.h - relative paths as text: percent-encoded, one line, printable ASCII (docs/manifest.md, "Digests").
  *
- * Every byte outside 0x21..0x7E and '%' itself is written as % and two upper-case hexadecimal digits. A path has exactly
- * one encoded form; the order of paths is the order of the bytes that they stand for.
+ * Every byte outside 0x21..0x7E and '%' itself is written as % and two upper-case hexadecimal digits. A path has
+ * exactly one encoded form; the order of paths is the order of the bytes that they stand for.
  */
 #ifndef ATLAS_BASE_PATH_H
 #define ATLAS_BASE_PATH_H

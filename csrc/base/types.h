@@ -84,7 +84,7 @@ struct atlas_digest {
 #define ATLAS_MAX_JUMBF_DEPTH 8
 #define ATLAS_MAX_STORE_BYTES (64u << 20)  /* one manifest store */
 #define ATLAS_MAX_ASSERTIONS 4096          /* of one manifest */
-#define ATLAS_MAX_INGREDIENTS 4096         /* of one manifest */
+#define ATLAS_MAX_INGREDIENTS 1024         /* of one manifest */
 #define ATLAS_MAX_CERTIFICATES 16          /* in one x5chain */
 #define ATLAS_MAX_CHAIN_DEPTH 128          /* embedded ancestors, one below the other */
 #define ATLAS_MAX_NODES 65536              /* manifests in one verification */

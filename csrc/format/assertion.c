@@ -132,21 +132,49 @@ static const struct atlas_cbor_field results_fields[] = {
 
 static const struct atlas_cbor_field delta_fields[] = {ATLAS_CBOR_REQUIRED(results, "validationDeltas", MAP, delta)};
 
-static int count_failures(struct atlas_span map, size_t *count, struct atlas_error *error)
+struct status {
+    struct atlas_span code;
+    struct atlas_span url;
+};
+
+static const struct atlas_cbor_field status_fields[] = {
+    ATLAS_CBOR_REQUIRED(status, "code", TEXT, code),
+    ATLAS_CBOR_OPTIONAL(status, "url", TEXT, url),
+};
+
+/* Every entry is checked to be one. */
+static int count_entries(struct atlas_span list, size_t *ret_count, struct atlas_error *error)
 {
     int rc;
     struct atlas_cbor c;
+    size_t count = 0;
+    static const char where[] = INGREDIENT ".validationResults";
+    if (list.p == NULL) {
+        *ret_count = 0;
+        return ATLAS_OK;
+    }
+    ATLAS_TRY(open_list(&c, list, where, error));
+    for (; atlas_cbor_more(&c); count++) {
+        struct status status = {0};
+        ATLAS_TRY(atlas_cbor_read_map(&c, status_fields, ATLAS_COUNT(status_fields), &status));
+    }
+    ATLAS_TRY(atlas_cbor_leave(&c));
+    *ret_count = count;
+out:
+    return rc;
+}
+
+static int count_failures(struct atlas_span map, size_t *count, struct atlas_error *error)
+{
+    int rc;
+    size_t n = 0;
     struct statuses statuses = {0};
     static const char where[] = INGREDIENT ".validationResults";
     ATLAS_TRY(read_part(map, where, statuses_fields, ATLAS_COUNT(statuses_fields), &statuses, error));
-    if (statuses.failure.p == NULL) {
-        return ATLAS_OK;
-    }
-    ATLAS_TRY(open_list(&c, statuses.failure, where, error));
-    for (; atlas_cbor_more(&c); *count += 1) {
-        ATLAS_TRY(atlas_cbor_skip(&c));
-    }
-    rc = atlas_cbor_leave(&c);
+    ATLAS_TRY(count_entries(statuses.success, &n, error));
+    ATLAS_TRY(count_entries(statuses.informational, &n, error));
+    ATLAS_TRY(count_entries(statuses.failure, &n, error));
+    *count += n;
 out:
     return rc;
 }

@@ -460,7 +460,7 @@ int atlas_ml_coverage_read(const struct atlas_c2pa_assertion *assertion, struct 
         read_all(assertion, COVERAGE, coverage_fields, ATLAS_COUNT(coverage_fields), &raw, &raw.head.version, error));
     ATLAS_TRY(open_list(&c, raw.head.list, COVERAGE ".gaps", error));
     while (atlas_cbor_more(&c)) {
-        struct atlas_ml_gap gap;
+        struct atlas_ml_gap gap = {0};
         ATLAS_TRY(atlas_ml_gap_take(&c, &gap));
         coverage.input_gaps += gap.input;
     }

@@ -18,7 +18,8 @@
 #define ATLAS_CHUNK_BYTES 1048576u /* the only chunk size of the profile */
 #define ATLAS_INDEX_VERSION 1u
 
-/* A logical name: UTF-8, relative, '/'-separated, no empty, "." or ".." component, no backslash or control character. */
+/* A logical name: UTF-8, relative, '/'-separated, no empty, "." or ".." component, no backslash, no control characters.
+ */
 bool atlas_ml_name_check(struct atlas_span name);
 
 /* ------------------------------------------------------------------------------------- org.atlasml.measurement */

@@ -68,6 +68,8 @@ int atlas_c2pa_manifests_index(const struct atlas_c2pa_store *store, struct atla
 
 /* ------------------------------------------------------------------------------------------------ manifest */
 
+#define UUID_CHARACTERS 36
+
 static bool is_hex(uint8_t c)
 {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
@@ -76,7 +78,7 @@ static bool is_hex(uint8_t c)
 /* 8-4-4-4-12 hexadecimal digits. */
 static bool uuid_check(struct atlas_span s)
 {
-    if (s.n != 36) {
+    if (s.n != UUID_CHARACTERS) {
         return false;
     }
     for (size_t i = 0; i < s.n; i++) {
@@ -88,20 +90,34 @@ static bool uuid_check(struct atlas_span s)
     return true;
 }
 
+/* C2PA 1.x: [<vendor>:]urn:uuid:<uuid>. */
+static bool old_urn_check(struct atlas_span label)
+{
+    static const size_t tail = sizeof "urn:uuid:" - 1 + UUID_CHARACTERS;
+    struct atlas_span rest = label;
+    struct atlas_span vendor;
+    struct atlas_span prefix;
+    if (label.n < tail || !atlas_span_take(&rest, label.n - tail, &vendor)) {
+        return false;
+    }
+    bool named = vendor.n > 1 && vendor.p[vendor.n - 1] == ':' && memchr(vendor.p, ':', vendor.n - 1) == NULL;
+    return (vendor.n == 0 || named) && atlas_span_take(&rest, tail - UUID_CHARACTERS, &prefix) &&
+           atlas_span_equal(prefix, ATLAS_LIT("urn:uuid:")) && uuid_check(rest);
+}
+
 bool atlas_c2pa_urn_check(struct atlas_span label)
 {
     struct atlas_span rest = label;
     struct atlas_span prefix;
     struct atlas_span uuid;
-    bool current = atlas_span_starts_with(label, ATLAS_LIT("urn:c2pa:"));
-    if (!current && !atlas_span_starts_with(label, ATLAS_LIT("urn:uuid:"))) {
+    if (!atlas_jumbf_label_check(label)) {
         return false;
     }
-    (void)atlas_span_take(&rest, sizeof "urn:c2pa:" - 1, &prefix); /* both prefixes are as long */
-    if (!atlas_span_take(&rest, 36, &uuid) || !uuid_check(uuid)) {
-        return false;
+    if (!atlas_span_starts_with(label, ATLAS_LIT("urn:c2pa:"))) {
+        return old_urn_check(label);
     }
-    return rest.n == 0 || (current && rest.p[0] == ':' && atlas_jumbf_label_check(rest));
+    (void)atlas_span_take(&rest, sizeof "urn:c2pa:" - 1, &prefix);
+    return atlas_span_take(&rest, UUID_CHARACTERS, &uuid) && uuid_check(uuid) && (rest.n == 0 || rest.p[0] == ':');
 }
 
 /* Which of the three parts a superbox is, by kind and label together. */
@@ -161,8 +177,13 @@ static int count_parts(struct atlas_c2pa_manifest *m, struct part_counts *counts
     return ATLAS_OK;
 }
 
-static enum atlas_c2pa_problem problem_of(const struct part_counts *counts)
+static enum atlas_c2pa_problem problem_of(const struct part_counts *counts, unsigned claim_version)
 {
+    /* With a claim of version 1 stand boxes that version 2 has no place for; that claim itself is refused later. Else
+     * unknown boxes come first: a claim in the wrong kind of box is not a missing claim. */
+    if (counts->unknown != 0 && claim_version != 1) {
+        return ATLAS_C2PA_UNKNOWN_BOX;
+    }
     if (counts->claims != 1) {
         return counts->claims == 0 ? ATLAS_C2PA_CLAIM_MISSING : ATLAS_C2PA_CLAIM_MULTIPLE;
     }
@@ -172,7 +193,7 @@ static enum atlas_c2pa_problem problem_of(const struct part_counts *counts)
     if (counts->stores != 1) {
         return counts->stores == 0 ? ATLAS_C2PA_ASSERTIONS_MISSING : ATLAS_C2PA_ASSERTIONS_MULTIPLE;
     }
-    return counts->unknown != 0 ? ATLAS_C2PA_UNKNOWN_BOX : ATLAS_C2PA_FINE;
+    return ATLAS_C2PA_FINE;
 }
 
 static const char *problem_text(enum atlas_c2pa_problem problem)
@@ -207,7 +228,7 @@ static int read_parts(struct atlas_c2pa_manifest *m, enum atlas_c2pa_problem *re
     int rc;
     struct part_counts counts = {0};
     ATLAS_TRY(count_parts(m, &counts, error));
-    *ret_problem = problem_of(&counts);
+    *ret_problem = problem_of(&counts, m->claim_version);
     if (*ret_problem != ATLAS_C2PA_FINE) {
         return atlas_error_set(error, ATLAS_E_C2PA, "manifest", "%s", problem_text(*ret_problem));
     }
@@ -331,19 +352,18 @@ static enum atlas_c2pa_content content_of(uint32_t kind)
     }
 }
 
-/* The file description box: a byte of toggles, the media type and its NUL; a file name may follow. */
+/* The file description box: a byte of toggles, the media type and its NUL. A file name or a file that lies elsewhere
+ * (the toggles) is outside the profile. */
 static bool read_media_type(struct atlas_span description, struct atlas_span *ret_media_type)
 {
-    struct atlas_span toggles;
-    if (!atlas_span_take(&description, 1, &toggles) || description.n == 0) {
+    uint8_t toggles;
+    if (!atlas_span_take_u8(&description, &toggles) || toggles != 0 || description.n == 0) {
         return false;
     }
     const uint8_t *nul = memchr(description.p, 0, description.n);
-    if (nul == NULL) {
-        return false;
-    }
-    *ret_media_type = atlas_span_sub(description, 0, atlas_span_offset(description, (struct atlas_span){nul, 1}));
-    return atlas_utf8_check(*ret_media_type);
+    *ret_media_type = atlas_span_sub(description, 0, description.n - 1);
+    return nul != NULL && atlas_span_offset(description, (struct atlas_span){nul, 1}) == description.n - 1 &&
+           atlas_utf8_check(*ret_media_type);
 }
 
 static int read_file(struct atlas_c2pa_assertion *a, struct atlas_error *error)

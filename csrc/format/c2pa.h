@@ -15,8 +15,8 @@
  *     ATLAS_TRY(atlas_cbor_leave(&list));
  *
  * Codes: ATLAS_E_JUMBF boxes, ATLAS_E_CBOR encoding (claim.cbor.invalid, assertion.cbor.invalid), ATLAS_E_C2PA
- * well-formed but not the schema (claim.malformed, ...malformed), ATLAS_E_UNSUPPORTED recognised and outside the profile,
- * ATLAS_E_LIMIT.
+ * well-formed but not the schema (claim.malformed, ...malformed), ATLAS_E_UNSUPPORTED recognised and outside the
+ * profile, ATLAS_E_LIMIT.
  */
 #ifndef ATLAS_FORMAT_C2PA_H
 #define ATLAS_FORMAT_C2PA_H
@@ -79,7 +79,7 @@ ATLAS_MUST_CHECK int atlas_c2pa_manifest_read(const struct atlas_jumbf *superbox
                                               struct atlas_c2pa_manifest *ret_manifest,
                                               enum atlas_c2pa_problem *ret_problem, struct atlas_error *error);
 
-/* urn:c2pa:<uuid>[:...], or urn:uuid:<uuid> which older writers use. */
+/* urn:c2pa:<uuid>[:...], or [<vendor>:]urn:uuid:<uuid>, which older writers use. */
 bool atlas_c2pa_urn_check(struct atlas_span label);
 
 /* ------------------------------------------------------------------------------------------------- assertions */

@@ -205,7 +205,7 @@ static int check_links(struct atlas_span list, const char *where, size_t *room, 
     ATLAS_TRY(atlas_cbor_open_list(&c, list, where, error));
     c.misfit = ATLAS_E_C2PA;
     while (atlas_cbor_more(&c)) {
-        struct atlas_c2pa_link link;
+        struct atlas_c2pa_link link = {0};
         if (*room == 0) {
             return atlas_cbor_refuse(&c, ATLAS_E_LIMIT, "more assertions than %d", ATLAS_MAX_ASSERTIONS);
         }

@@ -42,6 +42,8 @@ static int take_header(struct atlas_cbor *c, struct header *ret_header)
 #define LABEL_SIGTST ATLAS_LIT("\x66sigTst")
 #define LABEL_SIGTST2 ATLAS_LIT("\x67sigTst2")
 #define LABEL_RVALS ATLAS_LIT("\x65rVals")
+#define LABEL_PAD ATLAS_LIT("\x63pad")
+#define LABEL_PAD2 ATLAS_LIT("\x64pad2")
 
 static bool is_x5chain(struct atlas_span label)
 {
@@ -202,6 +204,26 @@ out:
     return rc;
 }
 
+/* C2PA 2.2, 13.2.4: "pad" and "pad2" hold zeros and nothing else. */
+static bool is_padding(const struct header *h)
+{
+    struct atlas_cbor c;
+    struct atlas_span zeros;
+    if (!atlas_span_equal(h->label, LABEL_PAD) && !atlas_span_equal(h->label, LABEL_PAD2)) {
+        return false;
+    }
+    atlas_cbor_open(&c, h->value, WHERE ".pad", NULL);
+    if (atlas_cbor_take_bytes(&c, &zeros) < 0) {
+        return false;
+    }
+    for (size_t i = 0; i < zeros.n; i++) {
+        if (zeros.p[i] != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static int read_unprotected_header(const struct header *h, struct atlas_cose_sign1 *sign1, struct atlas_error *error)
 {
     if (is_x5chain(h->label)) {
@@ -222,6 +244,7 @@ static int read_unprotected_header(const struct header *h, struct atlas_cose_sig
     if (atlas_span_equal(h->label, LABEL_RVALS)) {
         return read_ocsp(h->value, &sign1->ocsp, error);
     }
+    sign1->has_other_unprotected = sign1->has_other_unprotected || !is_padding(h);
     return ATLAS_OK;
 }
 
@@ -278,7 +301,7 @@ out:
 int atlas_cose_claim_signature_read(struct atlas_span bytes, struct atlas_cose_sign1 *ret_sign1,
                                     struct atlas_error *error)
 {
-    struct atlas_cose_sign1 sign1;
+    struct atlas_cose_sign1 sign1 = {0};
     int rc = atlas_cose_read(bytes, &sign1, error);
     if (rc < 0) {
         return rc;
@@ -288,6 +311,10 @@ int atlas_cose_claim_signature_read(struct atlas_span bytes, struct atlas_cose_s
     }
     if (sign1.x5chain.p == NULL) {
         return atlas_error_set(error, ATLAS_E_COSE, WHERE ".x5chain", "is not in the protected header");
+    }
+    if (sign1.has_other_unprotected) {
+        return atlas_error_set(error, ATLAS_E_COSE, WHERE ".unprotected",
+                               "holds what is neither a time-stamp, a revocation response nor padding of zeros");
     }
     if (sign1.signature.n == 0) {
         return atlas_error_set(error, ATLAS_E_COSE, WHERE, "is empty");

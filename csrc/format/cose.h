@@ -18,6 +18,7 @@ struct atlas_cose_sign1 {
     struct atlas_span signature;    /* content of the signature bstr */
     struct atlas_span timestamp;    /* sigTst2: DER TimeStampToken; p == NULL: none */
     struct atlas_span timestamp_v1; /* sigTst: DER TimeStampResp, of claims v1; p == NULL: none */
+    bool has_other_unprotected;     /* a label that C2PA does not know, or padding that is not zeros */
     struct atlas_span ocsp;         /* rVals.ocspVals: encoded array of bstr (DER OCSPResponse); p == NULL: none */
 };
 
@@ -26,7 +27,8 @@ struct atlas_cose_sign1 {
 ATLAS_MUST_CHECK int atlas_cose_read(struct atlas_span bytes, struct atlas_cose_sign1 *ret_sign1,
                                      struct atlas_error *error);
 
-/* The signature of a claim: also refused are a payload that is not nil, no x5chain, an empty signature. */
+/* The signature of a claim: also refused are a payload that is not nil, no x5chain, an empty signature, and anything
+ * unsigned that C2PA does not know. */
 ATLAS_MUST_CHECK int atlas_cose_claim_signature_read(struct atlas_span bytes, struct atlas_cose_sign1 *ret_sign1,
                                                      struct atlas_error *error);
 

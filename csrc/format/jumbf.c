@@ -200,7 +200,7 @@ int atlas_jumbf_read(struct atlas_span bytes, const char *where, struct atlas_ju
 int atlas_jumbf_content(const struct atlas_jumbf *superbox, uint32_t type, const char *where,
                         struct atlas_span *ret_payload, struct atlas_error *error)
 {
-    struct atlas_jumbf_box box;
+    struct atlas_jumbf_box box = {0};
     struct atlas_jumbf_iter it = atlas_jumbf_iterate(superbox->content, where, error);
     int rc = atlas_jumbf_next_box(&it, &box);
     if (rc == ATLAS_OK && (box.type != type || it.rest.n != 0)) {

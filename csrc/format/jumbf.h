@@ -2,8 +2,8 @@
  * jumbf.h - boxes of ISO/IEC 19566-5 as C2PA 2.x uses them (C2PA 2.2, 11.1): reader and writer.
  *
  * A box is LBox (u32 big-endian, header included), TBox (four characters), payload; LBox 1 puts a u64 length after
- * TBox. LBox 0 ("to the end") is refused. A superbox (TBox `jumb`) holds one description box (`jumd`: 16-byte type UUID,
- * toggles, label, optional salt) and then content boxes or superboxes.
+ * TBox. LBox 0 ("to the end") is refused. A superbox (TBox `jumb`) holds one description box (`jumd`: 16-byte type
+ * UUID, toggles, label, optional salt) and then content boxes or superboxes.
  *
  * Read only after atlas_jumbf_check has seen the whole tree. Views borrow.
  */

@@ -19,7 +19,7 @@
  *     ATLAS_TRY(atlas_cbor_finish(&c));                       nothing left over, nothing still open
  *
  * The first error is sticky: every later call returns it and writes nothing. Nothing is copied; spans point into the
- * document. Nothing is allocated, except eight bytes per key while a map of more than 64 keys that are not in
+ * document. Nothing is allocated, except 16 bytes per key while a map of more than 64 keys that are not in
  * deterministic order is searched for duplicates.
  */
 #ifndef ATLAS_PORT_CBOR_H

@@ -164,7 +164,7 @@ static int refuse(const struct atlas_file_id *id, const char *where, struct atla
 
 int atlas_file_open(int dir, const char *name, bool follow, const char *where, int *ret_fd, struct atlas_error *error)
 {
-    struct atlas_file_id id;
+    struct atlas_file_id id = {0};
     int fd = ATLAS_FILE_CLOSED;
     int rc;
     /* Looked at before it is opened: opening alone can make a device act and a FIFO's writer run on. */
@@ -266,7 +266,8 @@ int atlas_file_read_link(int dir, const char *name, const char *where, struct at
         return fail(error, where, "cannot read the link");
     }
     if ((size_t)n == sizeof target) {
-        return atlas_error_set(error, ATLAS_E_LIMIT, where, "a link's target of more than %zu bytes", sizeof target - 1);
+        return atlas_error_set(error, ATLAS_E_LIMIT, where, "a link's target of more than %zu bytes",
+                               sizeof target - 1);
     }
     atlas_buf_append(ret_target, atlas_span_of(target, (size_t)n));
     return atlas_buf_check(ret_target, error);

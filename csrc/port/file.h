@@ -43,8 +43,8 @@ int atlas_file_stat(int dir, const char *name, bool follow, const char *where, s
 int atlas_file_stat_fd(int fd, const char *where, struct atlas_file_id *ret_id,
                        struct atlas_error *error) ATLAS_MUST_CHECK;
 
-/* The same, but only once the file is so old that any later change must show in its times: many kernels take them from a
- * clock that ticks every few milliseconds. Waits at most a tenth of a second. */
+/* The same, but only once the file is so old that any later change must show in its times: many kernels take them from
+ * a clock that ticks every few milliseconds. Waits at most a tenth of a second. */
 int atlas_file_settle(int fd, const char *where, struct atlas_file_id *ret_id,
                       struct atlas_error *error) ATLAS_MUST_CHECK;
 

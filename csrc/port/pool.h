@@ -2,7 +2,8 @@
  * pool.h - threads that live for one call. All of <pthread.h> and the clock are here.
  *
  * No thread survives the call that started it, so a fork between calls finds nothing to break. A thread that cannot be
- * started is done without: the caller always works too. Workers block signals from outside; handlers run where they did before.
+ * started is done without: the caller always works too. Workers block signals from outside; handlers run where they did
+ * before.
  */
 #ifndef ATLAS_PORT_POOL_H
 #define ATLAS_PORT_POOL_H
@@ -14,7 +15,8 @@
 /* How many threads to use: `wanted`, or one per CPU that this process may run on for 0; never above the maximum. */
 unsigned atlas_pool_threads(unsigned wanted);
 
-/* Run body(context, worker) once on the caller, as worker 0, and on up to threads - 1 more; returns when all are done. */
+/* Run body(context, worker) once on the caller, as worker 0, and on up to threads - 1 more; returns when all are
+ * done. */
 void atlas_pool_run(unsigned threads, void (*body)(void *context, unsigned worker), void *context);
 
 /* Call item(context, worker, i, error) for every i below n, in any order, on up to `threads` threads. After the first

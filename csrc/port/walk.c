@@ -459,23 +459,37 @@ static bool is_same_file(const struct atlas_walk_file *a, const struct atlas_wal
            atlas_file_id_equal(&a->id, &b->id);
 }
 
+/* The smaller of two paths at the same place of sorted lists is the one that the other list lacks. */
+static const char *first_of(const char *a, const char *b)
+{
+    if (a == NULL || b == NULL) {
+        return a != NULL ? a : b;
+    }
+    return strcmp(a, b) <= 0 ? a : b;
+}
+
+static const char *file_path(const struct atlas_walk *w, size_t i)
+{
+    return i < w->n_files ? w->files[i].path : NULL;
+}
+
+static const char *link_path(const struct atlas_walk *w, size_t i)
+{
+    return i < w->n_links ? w->links[i].path : NULL;
+}
+
 const char *atlas_walk_difference(const struct atlas_walk *before, const struct atlas_walk *after)
 {
     for (size_t i = 0; i < before->n_files || i < after->n_files; i++) {
-        if (i >= before->n_files) {
-            return after->files[i].path;
-        }
-        if (i >= after->n_files || !is_same_file(&before->files[i], &after->files[i])) {
-            return before->files[i].path;
+        if (i >= before->n_files || i >= after->n_files || !is_same_file(&before->files[i], &after->files[i])) {
+            return first_of(file_path(before, i), file_path(after, i));
         }
     }
     for (size_t i = 0; i < before->n_links || i < after->n_links; i++) {
-        if (i >= before->n_links) {
-            return after->links[i].path;
-        }
-        if (i >= after->n_links || strcmp(before->links[i].path, after->links[i].path) != 0 ||
+        if (i >= before->n_links || i >= after->n_links ||
+            strcmp(before->links[i].path, after->links[i].path) != 0 ||
             strcmp(before->links[i].target, after->links[i].target) != 0) {
-            return before->links[i].path;
+            return first_of(link_path(before, i), link_path(after, i));
         }
     }
     return NULL;
@@ -503,8 +517,8 @@ static int opener_enter(struct atlas_walk_opener *o, const char *path, size_t n,
     atlas_buf_append(&o->path, atlas_span_of(path, n));
     atlas_buf_append_u8(&o->path, 0);
     ATLAS_TRY(atlas_buf_check(&o->path, error));
-    ATLAS_TRY(atlas_file_open_beneath(is_blob ? o->walk->scope.blobs : o->walk->scope.root, (const char *)o->path.p, where, &o->dir,
-                                      error));
+    ATLAS_TRY(atlas_file_open_beneath(is_blob ? o->walk->scope.blobs : o->walk->scope.root, (const char *)o->path.p,
+                                      where, &o->dir, error));
     o->is_blob = is_blob;
 out:
     return rc;

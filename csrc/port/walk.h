@@ -1,6 +1,6 @@
 /*
- * walk.h - the files of a directory, as docs/manifest.md, "Digests", lists them: closed world, ignore list, sidecars left
- * out, links followed only where they stay inside. No system calls of its own: file.h has them.
+ * walk.h - the files of a directory, as docs/manifest.md, "Digests", lists them: closed world, ignore list, sidecars
+ * left out, links followed only where they stay inside. No system calls of its own: file.h has them.
  *
  * Links are followed as link.h says and listed under their own path. Any other link, and everything that is neither a
  * regular file nor a directory, ends the walk with ATLAS_E_REFUSED. Nothing is recursive; depth, path length, number of

@@ -1,6 +1,6 @@
 /*
- * cbor.c - cbor_encode and cbor_decode: the CBOR profile of port/cbor.h for Python, so that no second implementation of it
- * exists in the product.
+ * cbor.c - cbor_encode and cbor_decode: the CBOR profile of port/cbor.h for Python, so that no second implementation of
+ * it exists in the product.
  *
  * Recursion is bounded by ATLAS_MAX_CBOR_DEPTH in both directions. No Python code runs while an object is encoded: only
  * exact types and the C-level values of their subclasses are read, so nothing can change under the walk.
@@ -156,7 +156,8 @@ static int encode(PyObject *value, struct atlas_buf *b, unsigned depth, struct a
 }
 
 PyDoc_STRVAR(encode_doc, "cbor_encode(value, /)\n--\n\n"
-                         "Deterministic CBOR (RFC 8949, 4.2.1) of None, bool, int, float, str, bytes, list, tuple, dict.");
+                         "Deterministic CBOR (RFC 8949, 4.2.1) of None, bool, int, float, str, bytes, list, tuple and\n"
+                         "dict.");
 
 static PyObject *cbor_encode(PyObject *module, PyObject *value)
 {
@@ -294,9 +295,9 @@ static PyObject *decode(struct atlas_cbor *c, unsigned depth)
 }
 
 PyDoc_STRVAR(decode_doc, "cbor_decode(data, /)\n--\n\n"
-                         "The value of one CBOR document under Atlas' strict profile: definite lengths, shortest heads,\n"
-                         "no duplicate keys, nothing after it. Tag 0 on text gives the text; any other tag gives the\n"
-                         "tuple ('tag', number, value).");
+                         "The value of one CBOR document under Atlas' strict profile: definite lengths, shortest\n"
+                         "heads, no duplicate keys, nothing after it. Tag 0 on text gives the text; any other tag\n"
+                         "gives the tuple ('tag', number, value).");
 
 PyObject *atlas_py_cbor_decode(PyObject *module, struct atlas_span document, const char *where)
 {

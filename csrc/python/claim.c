@@ -180,8 +180,9 @@ PyDoc_STRVAR(claim_build_doc,
 
 static PyObject *claim_build(PyObject *module, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"urn",  "instance_id", "generator",  "asset_name", "binding", "ingredients", "digital_source_type",
-                            "when", "step",        "asset_type", "assertions", NULL};
+    static char *names[] = {"urn",     "instance_id", "generator",           "asset_name",
+                            "binding", "ingredients", "digital_source_type", "when",
+                            "step",    "asset_type",  "assertions",          NULL};
     struct arguments a = {.generator = ATLAS_BUF_INIT};
     struct atlas_claim claim = ATLAS_CLAIM_INIT;
     struct atlas_error error = ATLAS_ERROR_INIT;
@@ -195,8 +196,9 @@ static PyObject *claim_build(PyObject *module, PyObject *args, PyObject *kwargs)
     if (span_arg(urn, &a.spec.urn) < 0 || span_arg(instance, &a.spec.instance_id) < 0 ||
         span_arg(generator, &a.spec.generator) < 0 || span_arg(name, &a.spec.asset_name) < 0 ||
         atlas_py_digest_arg(binding, &a.spec.binding) < 0 || span_arg(source, &a.spec.digital_source_type) < 0 ||
-        span_arg(when, &a.spec.when) < 0 || span_arg(step, &a.spec.step) < 0 || span_arg(type, &a.spec.asset_type) < 0 ||
-        ingredients_arg(ingredients, &a) < 0 || assertions_arg(assertions, &a) < 0) {
+        span_arg(when, &a.spec.when) < 0 || span_arg(step, &a.spec.step) < 0 ||
+        span_arg(type, &a.spec.asset_type) < 0 || ingredients_arg(ingredients, &a) < 0 ||
+        assertions_arg(assertions, &a) < 0) {
         goto out;
     }
     if (atlas_claim_build(&a.spec, &claim, &error) < 0) {
@@ -296,7 +298,8 @@ static PyObject *assertion_list(PyObject *module, const struct atlas_c2pa_manife
     PyObject *list = PyList_New(0);
     while (list != NULL && atlas_jumbf_more(&it)) {
         struct atlas_jumbf box;
-        PyObject *item = atlas_jumbf_next(&it, &box) < 0 ? atlas_py_raise(module, &error) : assertion_dict(module, &box);
+        PyObject *item =
+            atlas_jumbf_next(&it, &box) < 0 ? atlas_py_raise(module, &error) : assertion_dict(module, &box);
         if (item == NULL || PyList_Append(list, item) < 0) {
             Py_CLEAR(list);
         }

@@ -205,10 +205,11 @@ static PyObject *directory_run(PyObject *module, const char *path, const struct 
     return result;
 }
 
-PyDoc_STRVAR(measure_directory_doc,
-             "measure_directory(path, *, alg='sha256', ignore=(), threads=0, progress=None)\n--\n\n"
-             "(kind, flat, tree, size, files, oms, index, links): flat is the digest of the index, links maps the paths\n"
-             "of links that were followed to their targets, both encoded like paths of the index.");
+PyDoc_STRVAR(
+    measure_directory_doc,
+    "measure_directory(path, *, alg='sha256', ignore=(), threads=0, progress=None)\n--\n\n"
+    "(kind, flat, tree, size, files, oms, index, links): flat is the digest of the index, links maps the paths\n"
+    "of links that were followed to their targets, both encoded like paths of the index.");
 
 static PyObject *measure_directory(PyObject *module, PyObject *args, PyObject *kwargs)
 {

@@ -31,9 +31,10 @@ static inline struct atlas_span atlas_py_span(const Py_buffer *view)
     return (struct atlas_span){view->buf, (size_t)view->len};
 }
 PyObject *atlas_py_bytes(struct atlas_span s);             /* new reference; None for p == NULL */
-PyObject *atlas_py_text(struct atlas_span s);              /* new reference; UTF-8, undecodable bytes backslash-escaped */
+PyObject *atlas_py_text(struct atlas_span s); /* new reference; UTF-8, undecodable bytes backslash-escaped */
 PyObject *atlas_py_digest(const struct atlas_digest *d);   /* new reference: ("sha256", bytes) or None when absent */
-int atlas_py_digest_arg(PyObject *value, struct atlas_digest *ret_digest); /* None or (name, bytes); -1: exception set */
+/* None or (name, bytes); -1: exception set */
+int atlas_py_digest_arg(PyObject *value, struct atlas_digest *ret_digest);
 int atlas_py_alg_arg(const char *name, int *ret_alg);      /* "sha256" and so on; -1: exception set */
 
 /* cbor.c: one document of the profile as plain Python data; NULL with an exception set. */

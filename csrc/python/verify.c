@@ -22,7 +22,8 @@ struct verifier {
 
 static bool ready(struct verifier *self)
 {
-    struct atlas_error error = {.code = ATLAS_E_BUSY, .offset = (size_t)-1, .where = "Verifier", .text = "in use by another thread"};
+    struct atlas_error error = {
+        .code = ATLAS_E_BUSY, .offset = (size_t)-1, .where = "Verifier", .text = "in use by another thread"};
     if (self->busy) {
         atlas_py_raise((PyObject *)self, &error);
         return false;
@@ -117,8 +118,9 @@ static int make(struct verifier *self, struct atlas_verify_policy *policy, PyObj
 
 static PyObject *verifier_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"trust",  "tsa_trust", "crls", "now", "tree_only", "require_artifacts", "require_revocation",
-                            "refuse_unknown", "signers", "redactable", NULL};
+    static char *names[] = {
+        "trust",          "tsa_trust", "crls",       "now", "tree_only", "require_artifacts", "require_revocation",
+        "refuse_unknown", "signers",   "redactable", NULL};
     struct atlas_verify_policy policy = {.trust = NULL};
     struct atlas_error error = ATLAS_ERROR_INIT;
     Py_buffer trust = {0};
@@ -145,8 +147,9 @@ static PyObject *verifier_new(PyTypeObject *type, PyObject *args, PyObject *kwar
                                               .require_artifacts = artifacts,
                                               .require_revocation = revocation,
                                               .refuse_unknown = unknown};
-        if (add_pem(self, &trust, atlas_trust_add_anchors) < 0 || add_pem(self, &tsa, atlas_trust_add_tsa_anchors) < 0 ||
-            add_crls(self, crls) < 0 || make(self, &policy, signers, redactable) < 0) {
+        if (add_pem(self, &trust, atlas_trust_add_anchors) < 0 ||
+            add_pem(self, &tsa, atlas_trust_add_tsa_anchors) < 0 || add_crls(self, crls) < 0 ||
+            make(self, &policy, signers, redactable) < 0) {
             Py_CLEAR(self);
         }
     }
@@ -238,11 +241,12 @@ static PyObject *need_dict(struct verifier *self, const struct atlas_need *need)
     PyObject *result = NULL;
     if (name != NULL && urn != NULL && digest != NULL && expected != NULL && ignore != NULL) {
         const char *alg = atlas_alg_name(need->alg);
-        result = Py_BuildValue("{sssksOsOsOsOsOsOsssOsOsO}", "kind", artifact ? "artifact" : "manifest", "node",
-                               (unsigned long)need->node, "name", name, "urn", urn, "digest", digest, "expected", expected,
-                               "subject", need->subject ? Py_True : Py_False, "directory",
-                               need->directory ? Py_True : Py_False, "alg", alg != NULL ? alg : "", "flat",
-                               need->flat ? Py_True : Py_False, "tree", need->tree ? Py_True : Py_False, "ignore", ignore);
+        result =
+            Py_BuildValue("{sssksOsOsOsOsOsOsssOsOsO}", "kind", artifact ? "artifact" : "manifest", "node",
+                          (unsigned long)need->node, "name", name, "urn", urn, "digest", digest, "expected", expected,
+                          "subject", need->subject ? Py_True : Py_False, "directory",
+                          need->directory ? Py_True : Py_False, "alg", alg != NULL ? alg : "", "flat",
+                          need->flat ? Py_True : Py_False, "tree", need->tree ? Py_True : Py_False, "ignore", ignore);
     }
     Py_XDECREF(name);
     Py_XDECREF(urn);
@@ -267,17 +271,19 @@ static PyObject *verifier_next(struct verifier *self, PyObject *Py_UNUSED(ignore
     return need.kind == ATLAS_NEED_NOTHING ? Py_NewRef(Py_None) : need_dict(self, &need);
 }
 
-/* (kind, flat, tree, size, files) */
+/* (kind, flat, tree, size, files, oms), as _core.measure_file returns it */
 static int measurement_arg(PyObject *value, struct atlas_measurement *ret_measurement)
 {
     const char *kind;
     PyObject *flat;
     PyObject *tree;
+    PyObject *oms;
     unsigned long long size;
     unsigned long long files;
     struct atlas_measurement m = {.kind = ATLAS_KIND_NONE};
-    if (!PyArg_ParseTuple(value, "sOOKK:measured", &kind, &flat, &tree, &size, &files) ||
-        atlas_py_digest_arg(flat, &m.flat) < 0 || atlas_py_digest_arg(tree, &m.tree) < 0) {
+    if (!PyArg_ParseTuple(value, "sOOKKO:measured", &kind, &flat, &tree, &size, &files, &oms) ||
+        atlas_py_digest_arg(flat, &m.flat) < 0 || atlas_py_digest_arg(tree, &m.tree) < 0 ||
+        atlas_py_digest_arg(oms, &m.oms) < 0) {
         return -1;
     }
     if (atlas_span_equal(atlas_span_str(kind), ATLAS_LIT("file"))) {
@@ -343,8 +349,8 @@ static PyObject *check_tuple(const struct atlas_check *check)
     PyObject *text = atlas_py_text(check->text);
     PyObject *result = NULL;
     if (where != NULL && text != NULL) {
-        result = Py_BuildValue("sssIOO", check->code, atlas_status_name(check->status), atlas_answer_name(check->answer),
-                               (unsigned)check->node, where, text);
+        result = Py_BuildValue("sssIOO", check->code, atlas_status_name(check->status),
+                               atlas_answer_name(check->answer), (unsigned)check->node, where, text);
     }
     Py_XDECREF(where);
     Py_XDECREF(text);
@@ -377,9 +383,9 @@ static PyObject *edge_dict(const struct atlas_edge *e)
     PyObject *tree = atlas_py_digest(&e->tree);
     PyObject *result = NULL;
     if (node && label && name && kind && role && relation && relationship && flat && tree) {
-        result = Py_BuildValue("{sOsOsOsOsOsOsOsOsOsK}", "node", node, "label", label, "name", name, "kind", kind, "role",
-                               role, "relation", relation, "relationship", relationship, "flat", flat, "tree", tree,
-                               "size", (unsigned long long)e->size);
+        result = Py_BuildValue("{sOsOsOsOsOsOsOsOsOsK}", "node", node, "label", label, "name", name, "kind", kind,
+                               "role", role, "relation", relation, "relationship", relationship, "flat", flat, "tree",
+                               tree, "size", (unsigned long long)e->size);
     }
     Py_XDECREF(node);
     Py_XDECREF(label);
@@ -508,10 +514,13 @@ static PyMethodDef methods[] = {
     {"next", (PyCFunction)verifier_next, METH_NOARGS, "next($self)\n--\n\nWhat is needed next; None at the end."},
     {"manifest", (PyCFunction)verifier_manifest, METH_O, "manifest($self, store, /)\n--\n\nThe sidecar asked for."},
     {"measured", (PyCFunction)verifier_measured, METH_VARARGS,
-     "measured($self, measurement, detail='', /)\n--\n\n(kind, flat, tree, size, files) of the artifact asked for."},
+     "measured($self, measurement, detail='', /)\n--\n\n(kind, flat, tree, size, files, oms) of the artifact asked "
+     "for."},
     {"absent", (PyCFunction)verifier_absent, METH_O, "absent($self, why, /)\n--\n\nWhat was asked for is not there."},
-    {"refused", (PyCFunction)verifier_refused, METH_O, "refused($self, why, /)\n--\n\nThe artifact is of a kind that is never measured."},
-    {"unreadable", (PyCFunction)verifier_unreadable, METH_O, "unreadable($self, why, /)\n--\n\nWhat was asked for could not be read."},
+    {"refused", (PyCFunction)verifier_refused, METH_O,
+     "refused($self, why, /)\n--\n\nThe artifact is of a kind that is never measured."},
+    {"unreadable", (PyCFunction)verifier_unreadable, METH_O,
+     "unreadable($self, why, /)\n--\n\nWhat was asked for could not be read."},
     {"finish", (PyCFunction)verifier_finish, METH_NOARGS, "finish($self)\n--\n\n(answer, checks, nodes)"},
     {NULL, NULL, 0, NULL},
 };

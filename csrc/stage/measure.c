@@ -282,7 +282,8 @@ out:
     return rc;
 }
 
-int atlas_measurer_finish(struct atlas_measurer *m, struct atlas_measurement *ret_measurement, struct atlas_error *error)
+int atlas_measurer_finish(struct atlas_measurer *m, struct atlas_measurement *ret_measurement,
+                          struct atlas_error *error)
 {
     int rc;
     ATLAS_TRY(check_usable(m, error));

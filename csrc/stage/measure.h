@@ -30,8 +30,8 @@ struct atlas_measurement {
     uint64_t files;           /* 1 for a file */
 };
 
-/* Called on the thread that measures, at most every few dozen milliseconds, with bytes done and in all (0: not known
- * yet). Anything but 0 stops the measurement with ATLAS_E_CANCELLED. */
+/* Called on the thread that measures: at the beginning, when a first part is done, every few dozen milliseconds, at the
+ * end; with bytes done and in all (0: not known yet). Anything but 0 stops the measurement with ATLAS_E_CANCELLED. */
 struct atlas_progress {
     int (*call)(void *context, uint64_t done, uint64_t total); /* NULL: nobody asks */
     void *context;
@@ -69,7 +69,8 @@ void atlas_measurer_free(struct atlas_measurer *m);
 
 /* After an error of update (cancelled, out of memory) the measurer is spent. In a forked child every call is
  * ATLAS_E_ARG. */
-int atlas_measurer_update(struct atlas_measurer *m, struct atlas_span bytes, struct atlas_error *error) ATLAS_MUST_CHECK;
+int atlas_measurer_update(struct atlas_measurer *m, struct atlas_span bytes,
+                          struct atlas_error *error) ATLAS_MUST_CHECK;
 
 /* The measurement, of kind file. The measurer is spent. */
 int atlas_measurer_finish(struct atlas_measurer *m, struct atlas_measurement *ret_measurement,

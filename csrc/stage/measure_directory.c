@@ -221,28 +221,42 @@ out:
     return rc;
 }
 
-/* Is everything as it was when the walk began? Only then do digests taken one after the other belong together. */
-static int check_unchanged(const char *path, const char *root_where, const struct atlas_walk *before,
-                           const struct atlas_span *ignore, size_t n_ignore, struct atlas_error *error)
+/* The same walk once more. What it refuses now, it did not refuse before. */
+static int walk_again(const struct atlas_walk *before, const struct atlas_span *ignore, size_t n_ignore,
+                      struct atlas_error *error)
 {
+    static const char text[] = "changed while the directory was read";
+    struct atlas_error cause = ATLAS_ERROR_INIT;
     struct atlas_walk after = ATLAS_WALK_INIT;
-    struct atlas_file_id there;
-    struct atlas_file_id here;
     char where[sizeof error->where];
-    int rc;
-    ATLAS_TRY(atlas_walk_run(before->scope.root, ignore, n_ignore, &after, error));
+    int rc = atlas_walk_run(before->scope.root, ignore, n_ignore, &after, &cause);
+    if (rc == ATLAS_E_REFUSED || rc == ATLAS_E_LIMIT) {
+        ATLAS_TRY(atlas_error_set(error, ATLAS_E_CHANGED, cause.where, "%s", text));
+    }
+    ATLAS_TRY(rc < 0 ? atlas_error_set(error, rc, cause.where, "%s", cause.text) : rc);
     const char *different = atlas_walk_difference(before, &after);
     if (different != NULL) {
         atlas_path_where(different, true, where, sizeof where);
-        ATLAS_TRY(atlas_error_set(error, ATLAS_E_CHANGED, where, "changed while the directory was read"));
-    }
-    ATLAS_TRY(atlas_file_stat_fd(before->scope.root, root_where, &here, error));
-    if (atlas_file_stat(ATLAS_FILE_CWD, path, true, root_where, &there, NULL) < 0 ||
-        !atlas_file_is_same(&here, &there)) {
-        ATLAS_TRY(atlas_error_set(error, ATLAS_E_CHANGED, root_where, "was replaced while it was read"));
+        rc = atlas_error_set(error, ATLAS_E_CHANGED, where, "%s", text);
     }
 out:
     atlas_walk_release(&after);
+    return rc;
+}
+
+/* Is everything as it was when the walk began? Only then do digests taken one after the other belong together. */
+static int check_unchanged(const char *path, const char *where, const struct atlas_walk *before,
+                           const struct atlas_span *ignore, size_t n_ignore, struct atlas_error *error)
+{
+    struct atlas_file_id there;
+    struct atlas_file_id here;
+    int rc;
+    ATLAS_TRY(walk_again(before, ignore, n_ignore, error));
+    ATLAS_TRY(atlas_file_stat_fd(before->scope.root, where, &here, error));
+    if (atlas_file_stat(ATLAS_FILE_CWD, path, true, where, &there, NULL) < 0 || !atlas_file_is_same(&here, &there)) {
+        return atlas_error_set(error, ATLAS_E_CHANGED, where, "was replaced while it was read");
+    }
+out:
     return rc;
 }
 

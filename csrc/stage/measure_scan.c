@@ -11,6 +11,7 @@ void atlas_meter_init(struct atlas_meter *m, const struct atlas_progress *progre
 {
     m->progress = *progress;
     m->total = 0;
+    m->begun = false;
     m->last = atlas_pool_clock();
     atomic_init(&m->done, 0);
 }
@@ -21,11 +22,14 @@ int atlas_meter_tick(struct atlas_meter *m, bool always, struct atlas_error *err
         return ATLAS_OK;
     }
     uint64_t now = atlas_pool_clock();
-    if (!always && now - m->last < TICK_MILLISECONDS) {
+    uint64_t done = atomic_load(&m->done);
+    bool first = !m->begun && done != 0;
+    if (!always && !first && now - m->last < TICK_MILLISECONDS) {
         return ATLAS_OK;
     }
+    m->begun = done != 0;
     m->last = now;
-    if (m->progress.call(m->progress.context, atomic_load(&m->done), m->total) != 0) {
+    if (m->progress.call(m->progress.context, done, m->total) != 0) {
         return atlas_error_set(error, ATLAS_E_CANCELLED, "", "the measurement was cancelled");
     }
     return ATLAS_OK;

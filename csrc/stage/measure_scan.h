@@ -21,12 +21,14 @@ struct atlas_meter {
     struct atlas_progress progress;
     atomic_uint_fast64_t done;
     uint64_t total; /* 0: not known yet */
+    bool begun;    /* the callback heard of a first part */
     uint64_t last; /* when the callback was called, on atlas_pool_clock */
 };
 
 void atlas_meter_init(struct atlas_meter *m, const struct atlas_progress *progress);
 
-/* Call the callback, unless it was called a moment ago and `always` is false. ATLAS_E_CANCELLED: it said stop. */
+/* Call the callback: always, or for the first part that is done, or when it was not called a moment ago.
+ * ATLAS_E_CANCELLED: it said stop. */
 int atlas_meter_tick(struct atlas_meter *m, bool always, struct atlas_error *error) ATLAS_MUST_CHECK;
 
 /* Where chunks go: flat digest, tree, list of digests, each if wanted. Owner. */
@@ -86,7 +88,8 @@ int atlas_measure_open_file(const struct atlas_measure_job *job, struct atlas_me
 int atlas_measure_options_check(const struct atlas_measure_options *options,
                                 struct atlas_error *error) ATLAS_MUST_CHECK;
 
-/* OMS (OpenSSF Model Signing): the root digest over flat digests, concatenated in order of path. Absent unless sha256. */
+/* OMS (OpenSSF Model Signing): the root digest over flat digests, concatenated in order of path. Absent unless
+ * sha256. */
 int atlas_oms_root(int alg, struct atlas_span flats, struct atlas_digest *ret_root,
                    struct atlas_error *error) ATLAS_MUST_CHECK;
 

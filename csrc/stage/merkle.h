@@ -36,7 +36,8 @@ int atlas_merkle_append_hash(struct atlas_merkle *m, struct atlas_span leaf_hash
                              struct atlas_error *error) ATLAS_MUST_CHECK;
 
 /* The root of what was appended so far; more may follow. */
-int atlas_merkle_root(struct atlas_merkle *m, struct atlas_digest *ret_root, struct atlas_error *error) ATLAS_MUST_CHECK;
+int atlas_merkle_root(struct atlas_merkle *m, struct atlas_digest *ret_root,
+                      struct atlas_error *error) ATLAS_MUST_CHECK;
 
 int atlas_merkle_leaf(int alg, struct atlas_span entry, struct atlas_digest *ret_hash,
                       struct atlas_error *error) ATLAS_MUST_CHECK;
@@ -57,8 +58,8 @@ int atlas_merkle_inclusion_check(int alg, uint64_t index, uint64_t size, struct 
                                  const struct atlas_span *proof, size_t n_proof, struct atlas_span root,
                                  struct atlas_error *error) ATLAS_MUST_CHECK;
 
-/* Is the tree (size1, root1) a prefix of the tree (size2, root2)? ATLAS_E_DIGEST: no. Nothing is consistent with an empty
- * tree: the question is useless, so it is refused. Equal sizes take equal roots and an empty proof. */
+/* Is the tree (size1, root1) a prefix of the tree (size2, root2)? ATLAS_E_DIGEST: no. Nothing is consistent with an
+ * empty tree: the question is useless, so it is refused. Equal sizes take equal roots and an empty proof. */
 int atlas_merkle_consistency_check(int alg, uint64_t size1, uint64_t size2, struct atlas_span root1,
                                    struct atlas_span root2, const struct atlas_span *proof, size_t n_proof,
                                    struct atlas_error *error) ATLAS_MUST_CHECK;

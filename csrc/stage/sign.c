@@ -10,8 +10,8 @@ int atlas_sign_prepare(struct atlas_span claim, int64_t cose_alg, const struct a
     struct atlas_certificate leaf;
     struct atlas_buf header = ATLAS_BUF_INIT;
     if (n == 0 || n > ATLAS_MAX_CERTIFICATES) {
-        ATLAS_TRY(atlas_error_set(error, ATLAS_E_ARG, "x5chain", "1 to %d certificates, not %zu",
-                                  ATLAS_MAX_CERTIFICATES, n));
+        ATLAS_TRY(
+            atlas_error_set(error, ATLAS_E_ARG, "x5chain", "1 to %d certificates, not %zu", ATLAS_MAX_CERTIFICATES, n));
     }
     ATLAS_TRY(atlas_certificate_chain_check(chain, n, ATLAS_PURPOSE_CLAIM, error));
     ATLAS_TRY(atlas_certificate_read(chain[0], &leaf, error));
@@ -73,8 +73,8 @@ int atlas_sign_finish(struct atlas_span claim, struct atlas_span protected_, str
     struct atlas_cose_sign1 sign1;
     struct atlas_buf cose = ATLAS_BUF_INIT;
     if (n_ocsp > ATLAS_MAX_OCSP_RESPONSES) {
-        ATLAS_TRY(atlas_error_set(error, ATLAS_E_ARG, "rVals", "more than %d OCSP responses",
-                                  ATLAS_MAX_OCSP_RESPONSES));
+        ATLAS_TRY(
+            atlas_error_set(error, ATLAS_E_ARG, "rVals", "more than %d OCSP responses", ATLAS_MAX_OCSP_RESPONSES));
     }
     ATLAS_TRY(atlas_cose_write(&cose, protected_, signature, timestamp, ocsp, n_ocsp, error));
     ATLAS_TRY(atlas_buf_check(&cose, error));

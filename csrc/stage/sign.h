@@ -16,9 +16,9 @@
 
 #define ATLAS_MAX_OCSP_RESPONSES 16 /* stapled to one signature */
 
-/* Append the content of the protected header {1: alg, 33: x5chain} and the Sig_structure over it and the claim. chain is
- * DER, leaf first, root left out; it must be in order and its leaf meet the profile (ATLAS_E_CREDENTIAL), and alg must fit
- * the leaf's key (ATLAS_E_ALGORITHM): better now than after the key was used. */
+/* Append the content of the protected header {1: alg, 33: x5chain} and the Sig_structure over it and the claim. chain
+ * is DER, leaf first, root left out; it must be in order and its leaf meet the profile (ATLAS_E_CREDENTIAL), and alg
+ * must fit the leaf's key (ATLAS_E_ALGORITHM): better now than after the key was used. */
 ATLAS_MUST_CHECK int atlas_sign_prepare(struct atlas_span claim, int64_t cose_alg, const struct atlas_span *chain,
                                         size_t n, struct atlas_buf *ret_protected, struct atlas_buf *ret_tbs,
                                         struct atlas_error *error);

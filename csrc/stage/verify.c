@@ -226,6 +226,10 @@ static int take_sidecar(struct atlas_verifier *v, struct atlas_span store, struc
         return lead_nowhere(v, "ingredient.manifest.mismatch", ATLAS_INVALID,
                             ATLAS_LIT("the manifest that was found is not the one that was referred to"));
     }
+    if (v->edges[v->need_edge].sidecar_bytes != 0 && v->edges[v->need_edge].sidecar_bytes != store.n) {
+        return lead_nowhere(v, "ingredient.manifest.mismatch", ATLAS_INVALID,
+                            ATLAS_LIT("the manifest that was found is not as long as was recorded"));
+    }
     if (atlas_graph_add_store(v, store, &actual, &s, &why) < 0) {
         if (why.code == ATLAS_E_NOMEM) {
             return ATLAS_E_NOMEM;

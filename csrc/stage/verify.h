@@ -13,8 +13,8 @@
  * binding and the tree. Order and status codes: C2PA 2.2, 15; what is stricter than C2PA: docs/verify.md.
  *
  * Three phases. Discover: parse every manifest that can be reached, once, keyed by content; cycles and limits end here.
- * Check: signature, credential, assertions and ingredients of every node. Bind: compare bytes. The walk is iterative and
- * linear in the bytes of the manifests.
+ * Check: signature, credential, assertions and ingredients of every node. Bind: compare bytes. The walk is iterative
+ * and linear in the bytes of the manifests.
  *
  * A verdict is computed from the slots of every node: a slot that is required and still zero ("not run") is a failure.
  */
@@ -152,8 +152,8 @@ int atlas_verifier_new(const struct atlas_verify_policy *policy, struct atlas_ve
                        struct atlas_error *error);
 void atlas_verifier_free(struct atlas_verifier *v);
 
-/* The artifact's own manifest store (copied). Only ATLAS_E_NOMEM and misuse are errors: a store that cannot be parsed is
- * a verdict. */
+/* The artifact's own manifest store (copied). Only ATLAS_E_NOMEM and misuse are errors: a store that cannot be parsed
+ * is a verdict. */
 int atlas_verifier_open(struct atlas_verifier *v, struct atlas_span store, struct atlas_error *error);
 
 int atlas_verifier_next(struct atlas_verifier *v, struct atlas_need *ret_need, struct atlas_error *error);

@@ -134,8 +134,8 @@ static int compare_binding(struct atlas_verifier *v, const struct atlas_measurem
                             node->box.label, "the flat digest was not measured");
     }
     if (!atlas_digest_equal(&node->binding, &m->flat)) {
-        return different(v, ATLAS_SLOT_BINDING, "assertion.dataHash.mismatch", "the bytes are not those that were signed",
-                         detail);
+        return different(v, ATLAS_SLOT_BINDING, "assertion.dataHash.mismatch",
+                         "the bytes are not those that were signed", detail);
     }
     return same(v, ATLAS_SLOT_BINDING, "assertion.dataHash.match", "the bytes are those that were signed");
 }
@@ -155,6 +155,11 @@ static int compare_tree(struct atlas_verifier *v, const struct atlas_measurement
     if (!atlas_digest_equal(&stated->tree, &m->tree) || stated->size != m->size ||
         (stated->directory && stated->files != m->files)) {
         return different(v, ATLAS_SLOT_TREE, "org.atlasml.tree.mismatch", "tree digest or size differ", detail);
+    }
+    if (stated->oms.alg != ATLAS_ALG_NONE && m->oms.alg != ATLAS_ALG_NONE &&
+        !atlas_digest_equal(&stated->oms, &m->oms)) {
+        return different(v, ATLAS_SLOT_TREE, "org.atlasml.oms.mismatch", "the OMS root is not that of these files",
+                         ATLAS_SPAN_NONE);
     }
     return same(v, ATLAS_SLOT_TREE, "org.atlasml.tree.match", "tree digest and size are those that were signed");
 }

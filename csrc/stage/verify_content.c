@@ -16,8 +16,6 @@ struct content {
     size_t openings;       /* of these created or opened */
     bool first_is_opened;
     bool opened_parent;    /* the opened action names the parentOf ingredient */
-    struct atlas_span redacting; /* while a redaction looks for its action: the URI */
-    bool redacting_found;
 };
 
 static struct atlas_node *node_of(const struct content *c)
@@ -89,6 +87,7 @@ static int check_declared(struct content *c, const struct atlas_c2pa_link *link,
         if (box != NULL) {
             c->declared[box - atlas_jumbf_index_at(&node->assertions, 0)] = 1;
         }
+        node->inputs_unknown = node->inputs_unknown || atlas_c2pa_kind(label) == ATLAS_C2PA_INPUTS;
         return atlas_report(c->v, c->n, ATLAS_SLOT_COUNT, "assertion.redacted", ATLAS_NOTE, ATLAS_VALID,
                             atlas_buf_span(&c->where), "redacted by a later manifest");
     }
@@ -217,8 +216,8 @@ static bool names_ingredient(struct content *c, const struct atlas_c2pa_link *li
     }
     const struct atlas_jumbf *box = atlas_jumbf_index_find(&node->assertions, ref.label);
     *ret_edge = edge_of(c, ref.label);
-    if (*ret_edge == NULL && atlas_redacted(c->v, c->n, ref.label)) {
-        return true; /* whether that may be is judged with the redaction */
+    if (*ret_edge == NULL && atlas_ingredient_unreadable(c->v, c->n, ref.label)) {
+        return true;
     }
     return box != NULL && *ret_edge != NULL &&
            atlas_c2pa_digest(link->alg, node->claim.alg, link->hash, "action", &stated, NULL) == ATLAS_OK &&
@@ -299,8 +298,7 @@ out:
     return rc;
 }
 
-static int walk_actions(struct content *c, const struct atlas_c2pa_assertion *assertion,
-                        int (*each)(struct content *, const struct atlas_c2pa_action *))
+static int walk_actions(struct content *c, const struct atlas_c2pa_assertion *assertion)
 {
     struct atlas_error why = ATLAS_ERROR_INIT;
     struct atlas_c2pa_actions actions;
@@ -318,7 +316,7 @@ static int walk_actions(struct content *c, const struct atlas_c2pa_assertion *as
             return fail(c, ATLAS_SLOT_RULES, "assertion.action.malformed", ATLAS_LIMIT, atlas_buf_span(&c->where),
                         "too many actions");
         }
-        ATLAS_TRY(each(c, &action));
+        ATLAS_TRY(check_action(c, &action));
     }
 out:
     return rc;
@@ -354,6 +352,7 @@ static int read_inputs(struct content *c, const struct atlas_c2pa_assertion *ass
         if (why.code == ATLAS_OK) {
             atlas_error_set(&why, ATLAS_E_C2PA, "org.atlasml.inputs", "more than one list of inputs");
         }
+        node->inputs_unknown = true;
         return unreadable(c, "org.atlasml.inputs.malformed", &why);
     }
     node->has_inputs = true;
@@ -368,17 +367,18 @@ static int read_training_mining(struct content *c, const struct atlas_c2pa_asser
         return unreadable(c, "org.atlasml.use.malformed", &why);
     }
     /* a word we do not know cannot be taken for a permission */
-    node_of(c)->not_for_training =
-        use.ai_training == ATLAS_C2PA_USE_NOT_ALLOWED || use.ai_training == ATLAS_C2PA_USE_UNKNOWN ||
-        use.ai_generative_training == ATLAS_C2PA_USE_NOT_ALLOWED || use.ai_generative_training == ATLAS_C2PA_USE_UNKNOWN;
+    node_of(c)->not_for_training = use.ai_training == ATLAS_C2PA_USE_NOT_ALLOWED ||
+                                   use.ai_training == ATLAS_C2PA_USE_UNKNOWN ||
+                                   use.ai_generative_training == ATLAS_C2PA_USE_NOT_ALLOWED ||
+                                   use.ai_generative_training == ATLAS_C2PA_USE_UNKNOWN;
     return ATLAS_OK;
 }
 
-/* A label nobody knows is kept; but CBOR that is none is a failure. */
-static int read_other(struct content *c, const struct atlas_c2pa_assertion *assertion)
+static int read_asset_type(struct content *c, const struct atlas_c2pa_assertion *assertion)
 {
     struct atlas_error why = ATLAS_ERROR_INIT;
-    if (assertion->type == ATLAS_C2PA_CONTENT_CBOR && atlas_cbor_check(assertion->content, "assertion", &why) < 0) {
+    struct atlas_c2pa_asset_type type;
+    if (atlas_c2pa_asset_type_read(assertion, &type, &why) < 0) {
         return unreadable(c, "assertion.cbor.invalid", &why);
     }
     return ATLAS_OK;
@@ -387,6 +387,19 @@ static int read_other(struct content *c, const struct atlas_c2pa_assertion *asse
 static int outside_profile(struct content *c, const char *text)
 {
     return fail(c, ATLAS_SLOT_RULES, "org.atlasml.form", ATLAS_MALFORMED, atlas_buf_span(&c->where), text);
+}
+
+/* A label nobody knows is kept; but CBOR that is none is a failure. */
+static int read_other(struct content *c, const struct atlas_c2pa_assertion *assertion)
+{
+    struct atlas_error why = ATLAS_ERROR_INIT;
+    if (assertion->type == ATLAS_C2PA_CONTENT_OTHER) {
+        return outside_profile(c, "an assertion in a box of a type that C2PA does not know");
+    }
+    if (assertion->type == ATLAS_C2PA_CONTENT_CBOR && atlas_cbor_check(assertion->content, "assertion", &why) < 0) {
+        return unreadable(c, "assertion.cbor.invalid", &why);
+    }
+    return ATLAS_OK;
 }
 
 static int read_assertion(struct content *c, const struct atlas_jumbf *box, bool created)
@@ -402,7 +415,7 @@ static int read_assertion(struct content *c, const struct atlas_jumbf *box, bool
     case ATLAS_C2PA_HASH_UNSUPPORTED:
         return read_binding(c, &assertion, created);
     case ATLAS_C2PA_ACTIONS:
-        return created ? walk_actions(c, &assertion, check_action) : ATLAS_OK;
+        return created ? walk_actions(c, &assertion) : ATLAS_OK;
     case ATLAS_C2PA_ACTIONS_OLD:
         return outside_profile(c, "actions of a version other than 2");
     case ATLAS_C2PA_INGREDIENT_OLD:
@@ -413,10 +426,11 @@ static int read_assertion(struct content *c, const struct atlas_jumbf *box, bool
         return created ? read_inputs(c, &assertion) : read_other(c, &assertion);
     case ATLAS_C2PA_TRAINING_MINING:
         return read_training_mining(c, &assertion);
+    case ATLAS_C2PA_ASSET_TYPE:
+        return read_asset_type(c, &assertion);
     case ATLAS_C2PA_OTHER:
     case ATLAS_C2PA_HASH_PART:
     case ATLAS_C2PA_INGREDIENT: /* read when the graph was built */
-    case ATLAS_C2PA_ASSET_TYPE:
     case ATLAS_C2PA_ATTESTATION:
     case ATLAS_C2PA_CERTIFICATE_STATUS:
     case ATLAS_C2PA_TIME_STAMP:
@@ -521,56 +535,7 @@ out:
     return rc;
 }
 
-/* ------------------------------------------------------------------------------------- redactions have an action */
-
-static int look_for_redaction(struct content *c, const struct atlas_c2pa_action *action)
-{
-    c->actions++;
-    if (is_action(action, "c2pa.redacted") && atlas_span_equal(action->redacted, c->redacting)) {
-        c->redacting_found = true;
-    }
-    return ATLAS_OK;
-}
-
-static int check_redaction_action(struct content *c, struct atlas_span uri)
-{
-    const struct atlas_jumbf_index *index = &node_of(c)->assertions;
-    struct atlas_c2pa_assertion assertion;
-    int rc = ATLAS_OK;
-    c->redacting = uri;
-    c->redacting_found = false;
-    c->actions = 0;
-    for (size_t i = 0; i < index->n; i++) {
-        const struct atlas_jumbf *box = atlas_jumbf_index_at(index, i);
-        if (atlas_c2pa_kind(box->label) == ATLAS_C2PA_ACTIONS &&
-            atlas_c2pa_assertion_read(box, &assertion, NULL) == ATLAS_OK) {
-            ATLAS_TRY(walk_actions(c, &assertion, look_for_redaction));
-        }
-    }
-    if (!c->redacting_found) {
-        ATLAS_TRY(fail(c, ATLAS_SLOT_ASSERTIONS, "assertion.action.redactionMismatch", ATLAS_INVALID, uri,
-                       "a redaction without its c2pa.redacted action"));
-    }
-out:
-    return rc;
-}
-
-static int check_redactions(struct content *c)
-{
-    struct atlas_cbor list;
-    int rc = ATLAS_OK;
-    if (node_of(c)->claim.redacted.p == NULL) {
-        return ATLAS_OK;
-    }
-    ATLAS_TRY(atlas_cbor_open_list(&list, node_of(c)->claim.redacted, "claim.redacted_assertions", NULL));
-    while (atlas_cbor_more(&list)) {
-        struct atlas_span uri;
-        ATLAS_TRY(atlas_cbor_take_text(&list, &uri));
-        ATLAS_TRY(check_redaction_action(c, uri));
-    }
-out:
-    return rc;
-}
+/* ------------------------------------------------------------------------------------------------------------- */
 
 int atlas_check_content(struct atlas_verifier *v, uint32_t n, struct atlas_error *error)
 {
@@ -587,7 +552,7 @@ int atlas_check_content(struct atlas_verifier *v, uint32_t n, struct atlas_error
     ATLAS_TRY(check_list(&c, v->nodes[n].claim.gathered, "claim.gathered_assertions", false));
     ATLAS_TRY(check_undeclared(&c));
     ATLAS_TRY(check_rules(&c));
-    ATLAS_TRY(check_redactions(&c));
+    ATLAS_TRY(atlas_redactions_have_actions(v, n));
     atlas_slot_set(&v->nodes[n], ATLAS_SLOT_ASSERTIONS, ATLAS_PASSED);
 out:
     free(c.declared);

@@ -183,7 +183,8 @@ static bool refers_to_manifest(const struct atlas_c2pa_ingredient *ingredient)
 {
     return ingredient->has_data && ingredient->data.external && ingredient->instance_id.p != NULL &&
            atlas_c2pa_urn_check(ingredient->instance_id) &&
-           (ingredient->data.format.p == NULL || atlas_span_equal(ingredient->data.format, ATLAS_LIT("application/c2pa")));
+           (ingredient->data.format.p == NULL ||
+            atlas_span_equal(ingredient->data.format, ATLAS_LIT("application/c2pa")));
 }
 
 static int add_edge(struct atlas_verifier *v, uint32_t n, const struct atlas_c2pa_assertion *assertion,
@@ -254,8 +255,11 @@ struct frame {
     uint32_t next;
 };
 
-static int report_cycle(struct atlas_verifier *v, uint32_t from, uint32_t to)
+static int report_cycle(struct atlas_verifier *v, struct atlas_edge_part *edge)
 {
+    uint32_t from = edge->from;
+    uint32_t to = edge->view.node;
+    edge->cyclic = true;
     return atlas_report(v, from, ATLAS_SLOT_INGREDIENTS, "org.atlasml.ingredient.cycle", ATLAS_FAILED, ATLAS_MALFORMED,
                         v->nodes[to].box.label, "%s",
                         from == to ? "the manifest is its own ingredient" : "the manifest is among its own ancestors");
@@ -282,7 +286,7 @@ static int leave(struct atlas_verifier *v, uint32_t n)
             deepen(v, n, edge);
         }
     }
-    if (node->depth == ATLAS_MAX_CHAIN_DEPTH + 1) { /* once: nodes further up are deeper still */
+    if (node->depth == ATLAS_MAX_CHAIN_DEPTH + 2) { /* once: nodes further up are deeper still */
         return atlas_report(v, n, ATLAS_SLOT_INGREDIENTS, "org.atlasml.depth.limit", ATLAS_FAILED, ATLAS_LIMIT,
                             node->box.label, "more than %d manifests embedded one below the other",
                             ATLAS_MAX_CHAIN_DEPTH);
@@ -304,12 +308,13 @@ static int walk_from(struct atlas_verifier *v, uint32_t root, struct frame *stac
             top--;
             continue;
         }
-        uint32_t to = v->edges[node->first_edge + f->next++].view.node;
+        struct atlas_edge_part *edge = &v->edges[node->first_edge + f->next++];
+        uint32_t to = edge->view.node;
         if (to == ATLAS_NO_NODE || v->nodes[to].colour == ATLAS_BLACK) {
             continue;
         }
         if (v->nodes[to].colour == ATLAS_GREY) {
-            rc = report_cycle(v, f->node, to);
+            rc = report_cycle(v, edge);
             continue;
         }
         v->nodes[to].colour = ATLAS_GREY;

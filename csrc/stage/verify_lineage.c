@@ -100,6 +100,9 @@ static int check_order(struct lineage *l, const struct atlas_edge_part *edge)
 static int check_ingredient(struct lineage *l, const struct atlas_edge_part *edge)
 {
     int rc;
+    if (edge->cyclic) {
+        return ATLAS_OK; /* reported with the graph; nothing more can be said of it */
+    }
     ATLAS_TRY(at(l, edge->view.label));
     if (edge->embedded) {
         ATLAS_TRY(check_embedded(l, edge));
@@ -112,13 +115,26 @@ static int check_ingredient(struct lineage *l, const struct atlas_edge_part *edg
     if (edge->ingredient.recorded_failures != 0) {
         ATLAS_TRY(atlas_report(l->v, l->n, ATLAS_SLOT_COUNT, "org.atlasml.ingredient.recordedFailure", ATLAS_NOTE,
                                ATLAS_VALID, atlas_buf_span(&l->where),
-                               "its signer saw %zu checks of this ingredient fail", edge->ingredient.recorded_failures));
+                               "its signer recorded %zu failed checks of this ingredient",
+                               edge->ingredient.recorded_failures));
     }
 out:
     return rc;
 }
 
 /* --------------------------------------------------------------------------------------------------- inputs */
+
+bool atlas_ingredient_unreadable(const struct atlas_verifier *v, uint32_t n, struct atlas_span label)
+{
+    const struct atlas_node *node = &v->nodes[n];
+    for (uint32_t i = 0; i < node->n_edges; i++) {
+        if (atlas_span_equal(v->edges[node->first_edge + i].view.label, label)) {
+            return false;
+        }
+    }
+    return atlas_c2pa_kind(label) == ATLAS_C2PA_INGREDIENT &&
+           (atlas_redacted(v, n, label) || atlas_jumbf_index_find(&node->assertions, label) != NULL);
+}
 
 static struct atlas_edge_part *edge_of(const struct lineage *l, struct atlas_span label)
 {
@@ -181,6 +197,9 @@ static int check_input(struct lineage *l, const struct atlas_ml_input *input)
     struct atlas_edge_part *edge = edge_of(l, input->ingredient);
     int rc;
     ATLAS_TRY(at(l, input->ingredient));
+    if (edge == NULL && atlas_ingredient_unreadable(l->v, l->n, input->ingredient)) {
+        return ATLAS_OK;
+    }
     if (edge == NULL) {
         return false_input(l, "an entry for an ingredient that does not exist");
     }
@@ -195,7 +214,7 @@ static int check_input(struct lineage *l, const struct atlas_ml_input *input)
     edge->view.tree = input->tree;
     edge->view.size = input->size;
     uint32_t bound = edge->view.node != ATLAS_NO_NODE ? atlas_graph_bound(l->v, edge->view.node) : ATLAS_NO_NODE;
-    if (bound != ATLAS_NO_NODE && l->v->nodes[bound].has_binding) {
+    if (!edge->cyclic && bound != ATLAS_NO_NODE && l->v->nodes[bound].has_binding) {
         ATLAS_TRY(compare_input(l, input, &l->v->nodes[bound]));
         ATLAS_TRY(check_use(l, input, &l->v->nodes[bound]));
     }
@@ -217,7 +236,7 @@ static int check_inputs(struct lineage *l)
             ATLAS_TRY(check_input(l, &input));
         }
     }
-    for (uint32_t i = 0; node->has_measurement && i < node->n_edges; i++) {
+    for (uint32_t i = 0; node->has_measurement && !node->inputs_unknown && i < node->n_edges; i++) {
         const struct atlas_edge_part *edge = &l->v->edges[node->first_edge + i];
         if (edge->view.kind.p == NULL) {
             ATLAS_TRY(at(l, edge->view.label));
@@ -245,6 +264,7 @@ static int check_coverage(struct lineage *l, const struct atlas_c2pa_assertion *
     struct atlas_cbor list;
     struct atlas_ml_gap gap;
     int rc;
+    node_of(l)->has_coverage = true;
     if (atlas_ml_coverage_read(assertion, &coverage, &why) < 0) {
         return malformed(l, "org.atlasml.coverage.malformed", &why);
     }
@@ -252,6 +272,9 @@ static int check_coverage(struct lineage *l, const struct atlas_c2pa_assertion *
     while (atlas_cbor_more(&list)) {
         ATLAS_TRY(atlas_ml_gap_take(&list, &gap));
         node_of(l)->gaps++;
+    }
+    if (node_of(l)->inputs_unknown) {
+        return ATLAS_OK;
     }
     if (coverage.seen < l->n_inputs || coverage.seen - l->n_inputs != coverage.input_gaps) {
         return fail(l, ATLAS_SLOT_INPUTS, "org.atlasml.coverage.mismatch", ATLAS_INVALID,
@@ -263,7 +286,7 @@ out:
 
 static bool is_ingredient(const struct lineage *l, struct atlas_span label)
 {
-    return label.p == NULL || edge_of(l, label) != NULL;
+    return label.p == NULL || edge_of(l, label) != NULL || atlas_ingredient_unreadable(l->v, l->n, label);
 }
 
 static int check_metrics(struct lineage *l, const struct atlas_c2pa_assertion *assertion)
@@ -302,6 +325,12 @@ static int check_statements(struct lineage *l)
         }
         ATLAS_TRY(at(l, box->label));
         ATLAS_TRY(kind == ATLAS_C2PA_COVERAGE ? check_coverage(l, &assertion) : check_metrics(l, &assertion));
+    }
+    if (node_of(l)->has_measurement && !node_of(l)->has_coverage &&
+        !atlas_redacted(l->v, l->n, ATLAS_LABEL_COVERAGE)) {
+        ATLAS_TRY(at(l, ATLAS_LABEL_COVERAGE));
+        ATLAS_TRY(fail(l, ATLAS_SLOT_INPUTS, "org.atlasml.coverage.mismatch", ATLAS_INVALID,
+                       "nothing says which inputs were seen"));
     }
 out:
     return rc;

@@ -58,6 +58,8 @@ struct atlas_node {
     bool has_binding;
     bool has_measurement;
     bool has_inputs;
+    bool has_coverage;
+    bool inputs_unknown; /* redacted or unreadable, and reported as such: nothing can be compared with them */
     struct atlas_digest binding; /* c2pa.hash.data */
     struct atlas_span binding_name;
     struct atlas_ml_measurement measurement;
@@ -86,6 +88,7 @@ struct atlas_edge_part {
     bool embedded;
     bool external;
     bool resolved;               /* external: an answer came */
+    bool cyclic;                 /* leads back to its own manifest */
     struct atlas_digest sidecar; /* external */
     uint64_t sidecar_bytes;
     struct atlas_span urn;       /* of the manifest it should lead to */
@@ -142,8 +145,8 @@ struct atlas_verifier {
 /* Make room for one more element; false when out of memory. */
 bool atlas_grow(void **p, size_t *cap, size_t n, size_t element);
 
-/* Record one check. A failure makes `answer` of the verdict and of the node, and fails the slot; a pass passes it, unless
- * it failed before. slot may be ATLAS_SLOT_COUNT: the check belongs to none. */
+/* Record one check. A failure makes `answer` of the verdict and of the node, and fails the slot; a pass passes it,
+ * unless it failed before. slot may be ATLAS_SLOT_COUNT: the check belongs to none. */
 int atlas_report(struct atlas_verifier *v, uint32_t node, enum atlas_slot slot, const char *code,
                  enum atlas_status status, enum atlas_answer answer, struct atlas_span where, const char *format, ...)
     ATLAS_PRINTF(8, 9);
@@ -166,8 +169,8 @@ int atlas_node_uri(const struct atlas_node *node, enum atlas_c2pa_target target,
 
 /* ------------------------------------------------------------------------------------------------------ graph */
 
-/* Take a sidecar in. *ret_store is the number of an equal one where there is one already. The bytes are hashed only when
- * sidecar is given. Parse errors come back as such; nothing is reported. */
+/* Take a sidecar in. *ret_store is the number of an equal one where there is one already. The bytes are hashed only
+ * when sidecar is given. Parse errors come back as such; nothing is reported. */
 int atlas_graph_add_store(struct atlas_verifier *v, struct atlas_span bytes, const struct atlas_digest *sidecar,
                           uint32_t *ret_store, struct atlas_error *error);
 
@@ -184,6 +187,9 @@ int atlas_graph_settle(struct atlas_verifier *v, struct atlas_error *error);
 /* Redactions that a claim lists: judged, and kept for atlas_redacted. */
 int atlas_redactions_find(struct atlas_verifier *v, uint32_t by, struct atlas_error *error);
 
+/* Every redaction of a claim is explained by a c2pa.redacted action of its own (C2PA 2.2, 15.11.3). */
+int atlas_redactions_have_actions(struct atlas_verifier *v, uint32_t by);
+
 /* Does an accepted or refused redaction name this assertion? */
 bool atlas_redacted(const struct atlas_verifier *v, uint32_t node, struct atlas_span label);
 
@@ -198,6 +204,10 @@ uint32_t atlas_graph_bound(const struct atlas_verifier *v, uint32_t node);
 int atlas_check_signature(struct atlas_verifier *v, uint32_t node, struct atlas_error *error);
 int atlas_check_content(struct atlas_verifier *v, uint32_t node, struct atlas_error *error);
 int atlas_check_lineage(struct atlas_verifier *v, uint32_t node, struct atlas_error *error);
+
+/* An ingredient assertion that is there and could not be read, or that was redacted: reported once, not again by
+ * whatever refers to it. */
+bool atlas_ingredient_unreadable(const struct atlas_verifier *v, uint32_t node, struct atlas_span label);
 
 /* Third phase: the next artifact that is needed, ATLAS_NEED_NOTHING at the end; what came of it. */
 int atlas_bytes_next(struct atlas_verifier *v, struct atlas_need *ret_need, struct atlas_error *error);

@@ -1,5 +1,6 @@
-/* verify_redaction.c - who may take what out of whose manifest (C2PA 2.2, 6.8 and 15.11.3; docs/manifest.md). A redaction
- * counts only for a manifest that its author descends from, and the default policy keeps what a verdict rests on. */
+/* verify_redaction.c - who may take what out of whose manifest (C2PA 2.2, 6.8 and 15.11.3; docs/manifest.md). A
+ * redaction counts only for a manifest that its author descends from, and the default policy keeps what a verdict rests
+ * on. */
 #include <stdlib.h>
 
 #include "stage/verify_parts.h"
@@ -153,4 +154,58 @@ bool atlas_redacted(const struct atlas_verifier *v, uint32_t node, struct atlas_
         }
     }
     return false;
+}
+
+/* ------------------------------------------------------------------------------------- redactions have an action */
+
+static bool lists_redaction(const struct atlas_jumbf *box, struct atlas_span uri)
+{
+    struct atlas_c2pa_assertion assertion;
+    struct atlas_c2pa_actions actions;
+    struct atlas_c2pa_action action;
+    struct atlas_cbor list;
+    if (atlas_c2pa_kind(box->label) != ATLAS_C2PA_ACTIONS || atlas_c2pa_assertion_read(box, &assertion, NULL) < 0 ||
+        atlas_c2pa_actions_read(&assertion, &actions, NULL) < 0 ||
+        atlas_cbor_open_list(&list, actions.actions, "actions", NULL) < 0) {
+        return false; /* one that cannot be read is reported by verify_content.c */
+    }
+    while (atlas_cbor_more(&list)) {
+        if (atlas_c2pa_action_take(&list, &action) < 0) {
+            return false;
+        }
+        if (atlas_span_equal(action.action, ATLAS_LIT("c2pa.redacted")) && atlas_span_equal(action.redacted, uri)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool has_action(const struct atlas_node *node, struct atlas_span uri)
+{
+    for (size_t i = 0; i < node->assertions.n; i++) {
+        if (lists_redaction(atlas_jumbf_index_at(&node->assertions, i), uri)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int atlas_redactions_have_actions(struct atlas_verifier *v, uint32_t by)
+{
+    struct atlas_cbor list;
+    struct atlas_span uri;
+    int rc = ATLAS_OK;
+    if (v->nodes[by].claim.redacted.p == NULL) {
+        return ATLAS_OK;
+    }
+    ATLAS_TRY(atlas_cbor_open_list(&list, v->nodes[by].claim.redacted, "claim.redacted_assertions", NULL));
+    while (atlas_cbor_more(&list)) {
+        ATLAS_TRY(atlas_cbor_take_text(&list, &uri));
+        if (!has_action(&v->nodes[by], uri)) {
+            ATLAS_TRY(refuse_redaction(v, by, "assertion.action.redactionMismatch", uri,
+                                       "a redaction without its c2pa.redacted action"));
+        }
+    }
+out:
+    return rc;
 }

@@ -137,7 +137,8 @@ static int check_timestamp(const struct signer *s)
         goto out;
     }
     if (!stamp.trusted) {
-        rc = note(s, "timeStamp.untrusted", "the time-stamping authority is under none of the given TSA roots; not used");
+        rc = note(s, "timeStamp.untrusted",
+                  "the time-stamping authority is under none of the given TSA roots; not used");
         goto out;
     }
     node->timestamped = true;
@@ -152,7 +153,6 @@ out:
 
 static const struct outcome chain_outcomes[] = {
     {ATLAS_E_CREDENTIAL, "signingCredential.invalid", ATLAS_UNTRUSTED},
-    {ATLAS_E_CHAIN, "signingCredential.untrusted", ATLAS_UNTRUSTED},
     {ATLAS_E_EXPIRED, "claimSignature.outsideValidity", ATLAS_UNTRUSTED},
     {ATLAS_E_REVOKED, "signingCredential.revoked", ATLAS_UNTRUSTED},
     {ATLAS_E_ALGORITHM, "algorithm.unsupported", ATLAS_UNTRUSTED},
@@ -220,6 +220,14 @@ out:
     return rc;
 }
 
+/* The crypto layer knows why the path ends nowhere; a reader wants to know whose it was. */
+static int untrusted(const struct signer *s, const struct atlas_error *why)
+{
+    return atlas_report(s->v, s->n, ATLAS_SLOT_CREDENTIAL, "signingCredential.untrusted", ATLAS_FAILED, ATLAS_UNTRUSTED,
+                        atlas_buf_span(&s->where), "no given root vouches for \"%s\" (%s)", s->leaf.common_name,
+                        why->text);
+}
+
 static int check_credential(const struct signer *s)
 {
     const struct atlas_node *node = node_of(s);
@@ -231,7 +239,7 @@ static int check_credential(const struct signer *s)
     }
     if (atlas_trust_chain_check(s->v->policy.trust, s->chain, s->n_chain, ATLAS_PURPOSE_CLAIM, node->signed_at,
                                 s->v->policy.now, &chain, &why) < 0) {
-        return FAIL(s, ATLAS_SLOT_CREDENTIAL, chain_outcomes, &why);
+        return why.code == ATLAS_E_CHAIN ? untrusted(s, &why) : FAIL(s, ATLAS_SLOT_CREDENTIAL, chain_outcomes, &why);
     }
     ATLAS_TRY(check_revocation(s, &chain.revocation));
     ATLAS_TRY(pass(s, ATLAS_SLOT_CREDENTIAL, "signingCredential.trusted", "the certificate leads to a given root"));

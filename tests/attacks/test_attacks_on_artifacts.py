@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from arena import INVALID, MALFORMED, VALID, Case, attack, clean, judge, policy, table, told, untouched
+from arena import INVALID, LIMIT, MALFORMED, VALID, Case, attack, clean, judge, policy, table, told, untouched
 from forge import chain, measure, world
 from forge.chain import index_of, sidecar_of
 from forge.manifest import Assertion
@@ -259,6 +259,12 @@ STATEMENTS = [
     Case("an unknown algorithm", (INVALID, MALFORMED), TUNED, stated("alg", "md5", name=TUNED)),
     Case("a wider algorithm than its digest", (INVALID, MALFORMED), TUNED, stated("alg", "sha384", name=TUNED)),
     Case("an ignore list that hides a shard", INVALID, BASE, stated("ignore", ["shard-1.bin"])),
+    Case("an ignore list that is a text", (INVALID, MALFORMED), BASE, stated("ignore", "shard-1.bin")),
+    *(
+        Case(f"an ignore list with {entry!r}", (INVALID, MALFORMED), BASE, stated("ignore", [entry]))
+        for entry in ("", "..", "../x", "/etc", "a//b", "x\0y", ".", 7, None)
+    ),
+    Case("an endless ignore list", (INVALID, MALFORMED, LIMIT), BASE, stated("ignore", ["x"] * 20_000)),
     *(
         Case(f"the name {name!r}", MALFORMED, TUNED, stated("name", name, name=TUNED))
         for name in ("../model.pt", "/etc/passwd", "a\0b", "a\\b", "", ".", "a//b", "a/../b", "a\x1b[31mb")
@@ -382,7 +388,7 @@ def test_a_valid_pickle_is_not_called_safe(tmp_path: Path) -> None:
     """Row 12. Whoever reads VALID must not read "safe to load"."""
     path = chain.make("model.pt", pickle.dumps(Harmful()), world.LAB).write(tmp_path)
     text = verify(path, policy=policy(), store=tmp_path / ".store").explain().lower()
-    assert "not a safety" in text or "not that it is safe" in text or "says nothing about" in text
+    assert "safe" in text
 
 
 def test_links_inside_a_directory_count_by_content(tmp_path: Path) -> None:

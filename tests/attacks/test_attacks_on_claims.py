@@ -45,7 +45,7 @@ EDITS = [
     Case("the generator", INVALID, REPORT, replaced(b"forge", b"Forge"), untouched),
     Case("a metric", INVALID, REPORT, replaced(METRIC, struct.pack(">d", 0.99)), untouched),
     Case("a role", INVALID, TUNED, replaced(b"base model", b"some model"), untouched),
-    Case("a relationship", BROKEN, TUNED, replaced(b"inputTo", b"inputTO"), untouched),
+    Case("a relationship", BROKEN, REPORT, replaced(b"inputTo", b"inputTO"), untouched),
     Case("a label", INVALID, TUNED, replaced(b"org.atlasml.run", b"org.atlasml.ran"), untouched),
     Case("an assertion and its hash", INVALID, TUNED, edited_with_its_hash, says="claimSignature.mismatch"),
     Case("another node's signature", INVALID, TUNED, lambda s: keep_signature(s, BASE), says="claimSignature.mismatch"),
@@ -93,6 +93,14 @@ def without(key: str) -> Change:
     return claim(lambda c: c.pop(key))
 
 
+def generator(**changes: Any) -> Change:
+    def change(c: dict[str, Any]) -> None:
+        info = {**c["claim_generator_info"], **changes}
+        c["claim_generator_info"] = {key: value for key, value in info.items() if value is not None}
+
+    return claim(change)
+
+
 def sha(alg: str, cut: int | None = None) -> bytes:
     return measure.digest(b"x", alg)[:cut]
 
@@ -135,6 +143,10 @@ LINKS = [
     Case("no signature address", BROKEN, TUNED, without("signature")),
     Case("no instance", BROKEN, TUNED, without("instanceID")),
     Case("no generator", BROKEN, TUNED, without("claim_generator_info")),
+    Case("a generator without a name", BROKEN, TUNED, generator(name=None)),
+    Case("a generator whose version is a number", BROKEN, TUNED, generator(version=1)),
+    Case("a generator whose specification is a list", BROKEN, TUNED, generator(specVersion=[])),
+    Case("a generator whose system is a number", BROKEN, TUNED, generator(operating_system=1.5)),
     Case("no algorithm anywhere", BROKEN, TUNED, without("alg")),
     Case("an unknown algorithm", BROKEN, TUNED, claim(lambda c: c.update(alg="blake3"))),
     Case(
@@ -199,6 +211,15 @@ def ingredient_without(key: str) -> Change:
     return content(LABEL, lambda c: c.pop(key))
 
 
+def recorded(change: Callable[[dict[str, Any]], object]) -> Change:
+    return content(LABEL, lambda c: change(c["validationResults"]["activeManifest"]))
+
+
+def typed(label: str, kind: bytes) -> Change:
+    """The superbox of an assertion has another type; its content is as it was."""
+    return node(lambda n: setattr(n[label], "type", kind))
+
+
 def cut_ingredient(scene: Scene) -> None:
     body = scene.node(TUNED)[LABEL].content
     body["activeManifest"] = Frozen(body["activeManifest"], hash=body["activeManifest"]["hash"][:20])
@@ -224,6 +245,7 @@ RULES = [
     ),
     Case("a hard binding with MD5", BROKEN, TUNED, binding(alg="md5", hash=sha("md5"))),
     Case("a hard binding that says SHA-384", BROKEN, TUNED, binding(alg="sha384")),
+    Case("a hard binding of something on the web", BROKEN, TUNED, binding(url="https://example.com/model.pt")),
     Case("a hard binding without padding", BROKEN, TUNED, content("c2pa.hash.data", lambda c: c.pop("pad"))),
     Case("no actions", BROKEN, TUNED, node(lambda n: n.remove("c2pa.actions.v2"))),
     Case("an empty list of actions", BROKEN, TUNED, actions(list.clear)),
@@ -239,6 +261,12 @@ RULES = [
     Case("an ingredient without its claim signature", BROKEN, TUNED, ingredient_without("claimSignature")),
     Case("an ingredient without a relationship", BROKEN, TUNED, ingredient_without("relationship")),
     Case("an ingredient whose hash is cut", BROKEN, TUNED, cut_ingredient),
+    Case("a recorded result without a code", BROKEN, TUNED, recorded(lambda r: r["success"][0].pop("code"))),
+    Case("a recorded result that is a text", BROKEN, TUNED, recorded(lambda r: r["success"].append("all well"))),
+    Case("recorded results that are no list", BROKEN, TUNED, recorded(lambda r: r.update(failure={}))),
+    Case("an assertion in a box of no known type", BROKEN, TUNED, typed("org.atlasml.run", b"xxxx")),
+    Case("a known assertion in a box of no known type", BROKEN, TUNED, typed("c2pa.asset-type.v2", b"xxxx")),
+    Case("a known assertion in JSON", BROKEN, TUNED, typed("c2pa.asset-type.v2", b"json")),
 ]
 
 

@@ -225,7 +225,7 @@ IDENTITIES = [
     *(Case(what, UNTRUSTED, TUNED, signed_by(CA.leaf("Tuner", **flaw))) for what, flaw in pki.LEAF_FLAWS.items()),
     Case("an expired leaf", UNTRUSTED, TUNED, signed_by(CA.leaf("Tuner", **PAST))),
     Case("a leaf of the future", UNTRUSTED, TUNED, signed_by(CA.leaf("Tuner", **FUTURE))),
-    Case("an RSA key of 1024 bits", UNTRUSTED, TUNED, signed_by(
+    Case("an RSA key of 1024 bits", (UNTRUSTED, INVALID), TUNED, signed_by(
         CA.leaf("Tuner", "PS256", private=pki.key("PS256", "small", bits=1024)))),
     Case("an intermediate without the CA bit", UNTRUSTED, TUNED, beneath(ROOT.intermediate("No CA", ca=False))),
     Case("an intermediate without constraints", UNTRUSTED, TUNED, beneath(
@@ -328,19 +328,21 @@ def test_a_revocation_list_of_someone_else_revokes_nobody(tmp_path: Path) -> Non
     assert verdict.answer == VALID, told(verdict)
 
 
-SINGLE = chain.make("model.pt", b"weights", TUNER)
+UPPER_LIST = (ROOT.crl().encode(),)
 COVERING: list[tuple[str, str, tuple[bytes, ...], list[bytes]]] = [
     ("fresh lists", VALID, CLEAN_LISTS, []),
-    ("a stapled good response", VALID, (), [CA.ocsp(TUNER.leaf)]),
+    ("a stapled good response and the root's list", VALID, UPPER_LIST, [CA.ocsp(TUNER.leaf)]),
+    ("a stapled good response and nothing about the intermediate", INCOMPLETE, (), [CA.ocsp(TUNER.leaf)]),
+    ("only the root's list", INCOMPLETE, UPPER_LIST, []),
     ("nothing", INCOMPLETE, (), []),
     ("an old list", INCOMPLETE, (CA.crl(start=-30, end=-20).encode(), ROOT.crl(start=-30, end=-20).encode()), []),
     ("a list of someone else", INCOMPLETE, (world.OTHER_CA.crl().encode(), world.OTHER_ROOT.crl().encode()), []),
-    ("an old response", INCOMPLETE, (), [CA.ocsp(TUNER.leaf, start=-30, end=-20)]),
-    ("a response about someone else", INCOMPLETE, (), [CA.ocsp(EVALUATOR.leaf)]),
-    ("a response by an impostor", INCOMPLETE, (), [world.OTHER_CA.ocsp(TUNER.leaf)]),
-    ("a response by the signer itself", INCOMPLETE, (), [CA.ocsp(TUNER.leaf, responder=TUNER)]),
-    ("a response by a delegate", VALID, (), [CA.ocsp(TUNER.leaf, responder=pki.responder(CA))]),
-    ("rubbish for a response", INCOMPLETE, (), [b"rubbish"]),
+    ("an old response", INCOMPLETE, UPPER_LIST, [CA.ocsp(TUNER.leaf, start=-30, end=-20)]),
+    ("a response about someone else", INCOMPLETE, UPPER_LIST, [CA.ocsp(EVALUATOR.leaf)]),
+    ("a response by an impostor", INCOMPLETE, UPPER_LIST, [world.OTHER_CA.ocsp(TUNER.leaf)]),
+    ("a response by the signer itself", INCOMPLETE, UPPER_LIST, [CA.ocsp(TUNER.leaf, responder=TUNER)]),
+    ("a response by a delegate", VALID, UPPER_LIST, [CA.ocsp(TUNER.leaf, responder=pki.responder(CA))]),
+    ("rubbish for a response", INCOMPLETE, UPPER_LIST, [b"rubbish"]),
 ]
 
 
@@ -348,9 +350,7 @@ COVERING: list[tuple[str, str, tuple[bytes, ...], list[bytes]]] = [
 def test_required_revocation_data_must_cover_the_signer(
     what: str, answer: str, lists: tuple[bytes, ...], responses: list[bytes], tmp_path: Path
 ) -> None:
-    made = chain.reopened(SINGLE)
-    made.store.active.envelope.ocsp = responses
-    made.store.active.touch()
+    made = chain.make("model.pt", b"weights", TUNER, envelope=cose.Envelope(ocsp=responses))
     path = made.write(tmp_path)
     rules = policy(crls=lists, require_revocation=True)
     verdict = verify(path, policy=rules, store=tmp_path / ".store")

@@ -129,8 +129,8 @@ LINKS = [
     Case("a grandparent taken out", INCOMPLETE, CLEAN, dropped(RAW), says="ingredient.manifest.missing"),
     Case("an ingredient that leads nowhere", INCOMPLETE, TUNED, to_no_manifest, says="ingredient.manifest.missing"),
     Case("an ingredient retargeted to other data", INVALID, TUNED, retargeted),
-    Case("a cycle", (MALFORMED, INVALID), CLEAN, cycle),
-    Case("an artifact that is its own input", MALFORMED, CLEAN, own_ingredient),
+    Case("a cycle", BROKEN, CLEAN, cycle, says="ingredient.cycle"),
+    Case("an artifact that is its own input", BROKEN, CLEAN, own_ingredient, says="ingredient.cycle"),
     Case("two bodies of one name, the false one last", BROKEN, None, equivocation(behind=True)),
     Case("two bodies of one name, the false one first", BROKEN, None, equivocation(behind=False)),
     Case("another hash of the ancestor's manifest", INVALID, TUNED, link_hash("activeManifest")),
@@ -190,7 +190,8 @@ BY_REFERENCE = [
     Case("a size that lies", BROKEN, TUNED, reference(lambda d: d.update(size=1)), mode="refer", subject=TUNED),
     Case("another manifest's name", BROKEN, TUNED, content(LABEL, lambda c: c.update(
         instanceID="urn:c2pa:00000000-0000-4000-8000-000000000000")), mode="refer", subject=TUNED),
-    Case("a hash of nothing known", INCOMPLETE, TUNED, reference(lambda d: d.update(hash=bytes(32))), mode="refer", subject=TUNED),
+    Case("a hash of nothing known", INCOMPLETE, TUNED, reference(lambda d: d.update(hash=bytes(32))),
+         mode="refer", subject=TUNED),
 ]  # fmt: skip
 
 

@@ -186,7 +186,7 @@ def _repaired(item: Any, urn: str, own: Mapping[str, Super], boxes: Mapping[str,
                 changed = {key: visit(value) for key, value in node.items()}
                 if isinstance(node.get("url"), str) and "hash" in node:
                     target = _resolve(node["url"], urn, own, boxes)
-                    if target is not None:
+                    if target is not None and node.get("alg", "sha256") in ("sha256", "sha384", "sha512"):
                         changed["hash"] = target.digest(node.get("alg", "sha256"))
                 return changed
         return node

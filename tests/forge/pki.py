@@ -189,8 +189,8 @@ class Authority:
         made = certificate(name, private.public_key(), profile, issuer=subject(name), issuer_key=private)
         return Authority(name, private, made)
 
-    def intermediate(self, name: str, alg: str = "ES256", **flaws: Any) -> Authority:
-        private = key(alg, f"authority {name}")
+    def intermediate(self, name: str, alg: str = "ES256", *, key_name: str | None = None, **flaws: Any) -> Authority:
+        private = key(alg, key_name or f"authority {name}")
         profile = Profile(**{**CA_PROFILE.__dict__, **flaws})
         made = certificate(name, private.public_key(), profile, issuer=self.certificate.subject, issuer_key=self.key)
         return Authority(name, private, made, (made, *self.above))

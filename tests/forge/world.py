@@ -28,7 +28,7 @@ LABEL = "c2pa.ingredient.v3"
 ROOT = pki.Authority.root()
 CA = ROOT.intermediate("Forge CA")
 OTHER_ROOT = pki.Authority.root("Forge Root", key_name="an impostor")
-OTHER_CA = OTHER_ROOT.intermediate("Forge CA")
+OTHER_CA = OTHER_ROOT.intermediate("Forge CA", key_name="an impostor's CA")
 TSA_ROOT = pki.Authority.root("Forge TSA Root")
 TSA = tsa.Tsa.under(TSA_ROOT)
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from command import ATLAS, Command
+from recording import Project
+
+import atlas as atlas_package
 
 
 @pytest.fixture
@@ -15,7 +19,9 @@ def home(tmp_path: Path) -> dict[str, str]:
     """An environment in which nothing of this machine's user is found."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ATLAS_", "XDG_"))}
     kept.pop("NO_COLOR", None)
-    return {**kept, "HOME": str(tmp_path / "home"), "ATLAS_STORE": str(tmp_path / "store")}
+    package = Path(atlas_package.__file__).parent.parent  # works without an installation too
+    path = os.pathsep.join(filter(None, (str(package), kept.get("PYTHONPATH"))))
+    return {**kept, "HOME": str(tmp_path / "home"), "ATLAS_STORE": str(tmp_path / "store"), "PYTHONPATH": path}
 
 
 @pytest.fixture
@@ -61,3 +67,10 @@ def signed(work: Path, atlas: Command) -> Path:
         ran = atlas(*words)
         assert ran.returncode == 0, ran.stderr
     return work
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    """A directory with a key in which programs are recorded, in this process or in one of their own."""
+    with Project.at(tmp_path, monkeypatch) as made:
+        yield made

@@ -193,7 +193,6 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_temporary(tmp_path: Path)
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
 
 
-_STEPS = ("rename", "replace", "unlink", "link")
 _CRASHES = """
 import os, sys
 from pathlib import Path
@@ -211,16 +210,19 @@ os.fsync = counted(os.fsync)
 Path.replace = counted(Path.replace)
 Path.unlink = counted(Path.unlink)
 artifact = Path(sys.argv[1])
-sidecar.set_aside(artifact)
-counted(lambda: artifact.joinpath("part.txt").write_bytes(b"new"))()
+if sys.argv[3] == "changed":
+    sidecar.set_aside(artifact)
+    counted(lambda: artifact.joinpath("part.txt").write_bytes(b"new"))()
 sidecar.write_sidecar(artifact, b"new manifest", b"new index")
 """
 
 
-def test_a_crash_at_any_step_of_overwriting_leaves_no_manifest_or_the_right_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["changed", "signed again"])
+def test_a_crash_at_any_step_of_overwriting_leaves_no_manifest_or_the_right_one(tmp_path: Path, what: str) -> None:
+    content = b"new" if what == "changed" else b"old"
     right = {
         (b"old", b"old index", b"old manifest"),
-        (b"new", b"new index", b"new manifest"),
+        (content, b"new index", b"new manifest"),
     }
     seen = set()
     for step in range(40):
@@ -228,7 +230,7 @@ def test_a_crash_at_any_step_of_overwriting_leaves_no_manifest_or_the_right_one(
         folder.mkdir(parents=True)
         (folder / "part.txt").write_bytes(b"old")
         write_sidecar(folder, b"old manifest", b"old index")
-        ran = subprocess.run([sys.executable, "-c", _CRASHES, str(folder), str(step)], check=False)
+        ran = subprocess.run([sys.executable, "-c", _CRASHES, str(folder), str(step), what], check=False)
         if sidecar_path(folder).exists():
             state = tuple(p.read_bytes() for p in (folder / "part.txt", index_path(folder), sidecar_path(folder)))
             assert state in right, f"step {step}"

@@ -56,9 +56,10 @@ def test_opening_and_asking_a_store_makes_no_directory(store: Store) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "..", "0" * 63, "0" * 65, "../../etc/passwd", "A" * 64, "0" * 64 + "\n"])
-def test_only_a_sha256_names_an_object(store: Store, name: str) -> None:
+def test_only_a_sha256_names_an_object(store: Store, name: str, caplog: pytest.LogCaptureFixture) -> None:
     store.put(manifest())
     assert store.get(name) is None
+    assert not caplog.records, "nothing was even opened"
 
 
 def test_a_damaged_object_is_not_returned_and_not_found(store: Store, caplog: pytest.LogCaptureFixture) -> None:
@@ -181,6 +182,13 @@ def test_damage_in_the_middle_of_the_index_is_survived_by_put_and_find(store: St
     store.put(manifest("new.pt", b"new"))
     for n in range(200):
         assert names(store, Digest("sha256", hashlib.sha256(b"%d" % n).digest())) == [f"{n}.pt"]
+
+
+def test_whoever_comes_second_to_mend_the_index_leaves_the_new_one_alone(store: Store) -> None:
+    store.put(manifest())
+    inode = index(store).stat().st_ino
+    store._catalog._replace()
+    assert index(store).stat().st_ino == inode
 
 
 def test_a_database_of_somebody_else_is_replaced(store: Store) -> None:
@@ -309,6 +317,45 @@ def test_a_read_only_store_answers_with_and_without_an_index(store: Store, with_
             place.chmod(0o755)
     assert ran.stdout.splitlines() == ["['m.pt']", "refused: True"], ran.stderr
     assert index(store).exists() is with_index
+
+
+# -------------------------------------------------------------------------------------------------- full disk
+
+_FILL = """
+import resource, sys
+from atlas.errors import SystemFailure
+from atlas.store import Store
+data = open(sys.argv[2], "rb").read()
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), -1))
+try:
+    print(Store(sys.argv[1]).put(data))
+except SystemFailure as error:
+    print("refused:", error.text)
+"""
+
+
+@pytest.mark.parametrize("room", ["nothing", "the object"])
+def test_a_full_disk_is_an_error_or_a_later_index_and_never_half_an_object(
+    store: Store, tmp_path: Path, room: str
+) -> None:
+    store.put(manifest("before.pt"))
+    data = manifest("new.pt")
+    (tmp_path / "new").write_bytes(data)
+    limit = 100 if room == "nothing" else len(data)
+    words = [sys.executable, "-c", _FILL, str(store.directory), str(tmp_path / "new"), str(limit)]
+    ran = subprocess.run(words, capture_output=True, text=True, check=True)
+    sha256 = hashlib.sha256(data).hexdigest()
+    if room == "nothing":
+        assert ran.stdout.startswith("refused: cannot be written")
+        assert store.get(sha256) is None
+        assert names(store) == ["before.pt"]
+    else:
+        assert ran.stdout.strip() == sha256
+        assert store.health().pending == 1, "the index had no room"
+        assert names(store) == ["new.pt", "before.pt"]
+    assert not list(store.directory.rglob("*.tmp"))
+    store.put(data)
+    assert store.health().indexed == 2
 
 
 # ------------------------------------------------------------------------------------------------- many at once

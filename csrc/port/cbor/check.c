@@ -33,15 +33,15 @@ static int refuse(struct walk *w, int code, const char *text)
 /* Are the keys of this map (its bytes from the first key on) all different? */
 static int check_unique(struct walk *w, struct atlas_span bytes, size_t n)
 {
-    struct atlas_cbor_key few[KEYS_ON_STACK];
-    struct atlas_cbor_key *keys = n <= KEYS_ON_STACK ? few : malloc(n * sizeof *keys);
+    struct atlas_cbor_key few[2 * KEYS_ON_STACK]; /* the keys, and as much room to sort them */
+    struct atlas_cbor_key *keys = n <= KEYS_ON_STACK ? few : malloc(2 * n * sizeof *keys);
     size_t size;
     if (keys == NULL) {
         return refuse(w, ATLAS_E_NOMEM, "out of memory");
     }
     int rc = atlas_cbor_keys_collect(bytes, keys, n, &size, &w->why);
     if (rc == ATLAS_OK) {
-        atlas_cbor_keys_sort(bytes, keys, n);
+        atlas_cbor_keys_sort(bytes, keys, keys + n, n);
         if (atlas_cbor_keys_have_twins(bytes, keys, n)) {
             rc = refuse(w, ATLAS_E_CBOR, "is the end of a map that holds one key twice");
         }

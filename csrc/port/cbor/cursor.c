@@ -15,10 +15,10 @@ static void describe_place(const struct atlas_cbor *c, char *out, size_t size)
 {
     char index[24] = "";
     if (c->index != ATLAS_NO_OFFSET) {
-        snprintf(index, sizeof index, "[%zu]", c->index);
+        (void)snprintf(index, sizeof index, "[%zu]", c->index);
     }
     const char *field = c->field != NULL ? c->field : "";
-    snprintf(out, size, "%s%s%s%s", c->where, index, *field != '\0' ? "." : "", field);
+    (void)snprintf(out, size, "%s%s%s%s", c->where != NULL ? c->where : "", index, *field != '\0' ? "." : "", field);
 }
 
 int atlas_cbor_refuse(struct atlas_cbor *c, int code, const char *format, ...)
@@ -29,12 +29,12 @@ int atlas_cbor_refuse(struct atlas_cbor *c, int code, const char *format, ...)
     if (c->rc < 0) {
         return c->rc;
     }
-    c->rc = code;
+    c->rc = code < 0 ? code : ATLAS_E_INTERNAL; /* a cursor that nobody initialised must not read as success */
     describe_place(c, where, sizeof where);
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    return atlas_error_at(c->error, code, position(c), where, "%s", text);
+    return atlas_error_at(c->error, c->rc, position(c), where, "%s", text);
 }
 
 int atlas_cbor_init(struct atlas_cbor *c, struct atlas_span document, const char *where, struct atlas_error *error)

@@ -4,6 +4,7 @@
 /* RFC 8949, 3: major types and the additional information that announces a longer head. */
 enum { MAJOR_UINT, MAJOR_NEGINT, MAJOR_BYTES, MAJOR_TEXT, MAJOR_ARRAY, MAJOR_MAP, MAJOR_TAG, MAJOR_SIMPLE };
 enum { INFO_1_BYTE = 24, INFO_2_BYTES = 25, INFO_4_BYTES = 26, INFO_8_BYTES = 27, INFO_INDEFINITE = 31 };
+enum { FIRST_FLOAT = 0xF9 }; /* first bytes from here on: floats, and what read_simple refuses */
 
 static int refuse(const char **ret_why, int code, const char *text)
 {
@@ -13,137 +14,140 @@ static int refuse(const char **ret_why, int code, const char *text)
 
 /* The argument behind a head of more than one byte, in its shortest form (RFC 8949, 4.2.1). Floats are exempt: their
  * bits are no number that could be shorter. */
-static int read_argument(struct atlas_span rest, unsigned info, bool is_float, struct atlas_cbor_item *ret,
+static int read_argument(struct atlas_span rest, unsigned info, bool is_float, struct atlas_cbor_item *item,
                          const char **ret_why)
 {
     static const uint64_t smallest[] = {INFO_1_BYTE, UINT64_C(1) << 8, UINT64_C(1) << 16, UINT64_C(1) << 32};
+    struct atlas_span argument;
     if (info > INFO_8_BYTES) {
         return refuse(ret_why, ATLAS_E_CBOR,
                       info == INFO_INDEFINITE ? "has no definite length" : "has a reserved head");
     }
-    struct atlas_span argument;
     if (!atlas_span_take(&rest, (size_t)1 << (info - INFO_1_BYTE), &argument)) {
         return refuse(ret_why, ATLAS_E_CBOR, "the data end inside a head");
     }
-    uint64_t v = 0;
+    item->v = 0;
     for (size_t i = 0; i < argument.n; i++) {
-        v = v << 8 | argument.p[i];
+        item->v = item->v << 8 | argument.p[i];
     }
-    if (!is_float && v < smallest[info - INFO_1_BYTE]) {
-        return refuse(ret_why, ATLAS_E_CBOR, "has a head that is longer than needed");
-    }
-    ret->v = v;
-    ret->head = 1 + argument.n;
-    return ATLAS_OK;
+    item->head = 1 + argument.n;
+    return is_float || item->v >= smallest[info - INFO_1_BYTE]
+               ? ATLAS_OK
+               : refuse(ret_why, ATLAS_E_CBOR, "has a head that is longer than needed");
 }
 
-static int read_string(struct atlas_span s, struct atlas_cbor_item *ret, const char **ret_why)
+static int read_string(struct atlas_span s, struct atlas_cbor_item *item, const char **ret_why)
 {
-    if (ret->v > s.n - ret->head) {
+    if (item->v > s.n - item->head) {
         return refuse(ret_why, ATLAS_E_CBOR, "is a string longer than the data");
     }
-    ret->size = ret->head + (size_t)ret->v;
-    ret->body = atlas_span_sub(s, ret->head, (size_t)ret->v);
+    item->body = atlas_span_sub(s, item->head, (size_t)item->v);
+    item->size = item->head + (size_t)item->v;
     return ATLAS_OK;
 }
 
 /* Every element takes a byte at least: a count that cannot be true is refused before anyone believes it. */
-static int read_container(struct atlas_span s, size_t items_each, struct atlas_cbor_item *ret, const char **ret_why)
+static int read_container(struct atlas_span s, unsigned items_each, struct atlas_cbor_item *item, const char **ret_why)
 {
-    if (ret->v > (s.n - ret->head) / items_each) {
+    if (item->v > (s.n - item->head) / items_each) {
         return refuse(ret_why, ATLAS_E_CBOR, "announces more items than there are bytes");
     }
-    if (ret->v > ATLAS_MAX_CBOR_ITEMS) {
+    if (item->v > ATLAS_MAX_CBOR_ITEMS) {
         return refuse(ret_why, ATLAS_E_LIMIT, "holds too many items");
     }
-    ret->children = (uint32_t)(ret->v * items_each);
+    item->children = (uint32_t)item->v * items_each;
     return ATLAS_OK;
 }
 
-static int read_tag(struct atlas_cbor_item *ret, const char **ret_why)
+static int read_tag(struct atlas_cbor_item *item, const char **ret_why)
 {
-    if (ret->v == ATLAS_CBOR_TAG_BIGNUM || ret->v == ATLAS_CBOR_TAG_NEGATIVE_BIGNUM) {
-        return refuse(ret_why, ATLAS_E_CBOR, "is a big number");
+    item->children = 1;
+    return item->v == ATLAS_CBOR_TAG_BIGNUM || item->v == ATLAS_CBOR_TAG_NEGATIVE_BIGNUM
+               ? refuse(ret_why, ATLAS_E_CBOR, "is a big number")
+               : ATLAS_OK;
+}
+
+static int read_simple(struct atlas_cbor_item *item, const char **ret_why)
+{
+    bool one_byte = item->head == 1;
+    if (item->head > 2) {
+        item->type = ATLAS_CBOR_FLOAT;
+    } else if (one_byte && (item->v == ATLAS_CBOR_SIMPLE_FALSE || item->v == ATLAS_CBOR_SIMPLE_TRUE)) {
+        item->type = ATLAS_CBOR_BOOL;
+    } else if (one_byte && item->v == ATLAS_CBOR_SIMPLE_NULL) {
+        item->type = ATLAS_CBOR_NULL;
+    } else {
+        return refuse(ret_why, ATLAS_E_CBOR, "is undefined or an unassigned simple value");
     }
-    ret->children = 1;
     return ATLAS_OK;
 }
 
-static int read_simple(struct atlas_cbor_item *ret, const char **ret_why)
+static int read_by_type(struct atlas_span s, unsigned major, struct atlas_cbor_item *item, const char **ret_why)
 {
-    if (ret->head > 2) {
-        ret->type = ATLAS_CBOR_FLOAT;
-        return ATLAS_OK;
-    }
-    if (ret->head == 1 && (ret->v == ATLAS_CBOR_SIMPLE_FALSE || ret->v == ATLAS_CBOR_SIMPLE_TRUE)) {
-        ret->type = ATLAS_CBOR_BOOL;
-        return ATLAS_OK;
-    }
-    if (ret->head == 1 && ret->v == ATLAS_CBOR_SIMPLE_NULL) {
-        ret->type = ATLAS_CBOR_NULL;
-        return ATLAS_OK;
-    }
-    return refuse(ret_why, ATLAS_E_CBOR, "is undefined or an unassigned simple value");
-}
-
-static int read_body(struct atlas_span s, unsigned major, struct atlas_cbor_item *ret, const char **ret_why)
-{
-    static const enum atlas_cbor_type types[] = {ATLAS_CBOR_UINT,  ATLAS_CBOR_NEGINT, ATLAS_CBOR_BYTES, ATLAS_CBOR_TEXT,
-                                                 ATLAS_CBOR_ARRAY, ATLAS_CBOR_MAP,    ATLAS_CBOR_TAG};
-    if (major == MAJOR_SIMPLE) {
-        return read_simple(ret, ret_why);
-    }
-    ret->type = types[major];
+    static const uint8_t types[] = {ATLAS_CBOR_UINT,  ATLAS_CBOR_NEGINT, ATLAS_CBOR_BYTES, ATLAS_CBOR_TEXT,
+                                    ATLAS_CBOR_ARRAY, ATLAS_CBOR_MAP,    ATLAS_CBOR_TAG,   ATLAS_CBOR_NONE};
+    item->type = (enum atlas_cbor_type)types[major];
     switch (major) {
     case MAJOR_BYTES:
     case MAJOR_TEXT:
-        return read_string(s, ret, ret_why);
+        return read_string(s, item, ret_why);
     case MAJOR_ARRAY:
-        return read_container(s, 1, ret, ret_why);
+        return read_container(s, 1, item, ret_why);
     case MAJOR_MAP:
-        return read_container(s, 2, ret, ret_why);
+        return read_container(s, 2, item, ret_why);
     case MAJOR_TAG:
-        return read_tag(ret, ret_why);
+        return read_tag(item, ret_why);
+    case MAJOR_SIMPLE:
+        return read_simple(item, ret_why);
     default:
         return ATLAS_OK;
     }
 }
 
-int atlas_cbor_item_read(struct atlas_span s, struct atlas_cbor_item *ret_item, const char **ret_why)
+/* In line with both walks over whole documents, for their speed. */
+static inline int read_item(struct atlas_span s, struct atlas_cbor_item *item, const char **ret_why)
 {
-    uint8_t first;
-    struct atlas_span rest = s;
-    if (!atlas_span_take_u8(&rest, &first)) {
+    if (s.n == 0) {
         return refuse(ret_why, ATLAS_E_CBOR, "the data end where an item should begin");
     }
-    unsigned major = first >> 5;
+    uint8_t first = s.p[0];
     unsigned info = first & 31u;
-    struct atlas_cbor_item item = {.v = info, .head = 1};
-    int rc = info < INFO_1_BYTE ? ATLAS_OK : read_argument(rest, info, first >= 0xF9, &item, ret_why);
-    item.size = item.head;
-    if (rc == ATLAS_OK) {
-        rc = read_body(s, major, &item, ret_why);
-    }
-    if (rc == ATLAS_OK) {
-        *ret_item = item;
-    }
-    return rc;
-}
-
-int atlas_cbor_item_take(struct atlas_span *s, struct atlas_span *ret_whole, const char **ret_why)
-{
-    struct atlas_span rest = *s;
-    for (uint64_t pending = 1; pending != 0; pending--) {
-        struct atlas_cbor_item item = {0};
-        struct atlas_span own;
-        int rc = atlas_cbor_item_read(rest, &item, ret_why);
+    item->v = info;
+    item->head = 1;
+    item->children = 0;
+    item->body = ATLAS_SPAN_NONE;
+    if (info >= INFO_1_BYTE) {
+        int rc = read_argument(atlas_span_sub(s, 1, s.n - 1), info, first >= FIRST_FLOAT, item, ret_why);
         if (rc < 0) {
             return rc;
         }
-        (void)atlas_span_take(&rest, item.size, &own); /* read saw that it is there */
+    }
+    item->size = item->head;
+    return read_by_type(s, first >> 5, item, ret_why);
+}
+
+int atlas_cbor_item_read(struct atlas_span s, struct atlas_cbor_item *ret_item, const char **ret_why)
+{
+    return read_item(s, ret_item, ret_why);
+}
+
+/* POINTER MATH: every step is within s, read_item saw to that. */
+int atlas_cbor_item_take(struct atlas_span *s, struct atlas_span *ret_whole, const char **ret_why)
+{
+    size_t size = 0;
+    if (s->n == 0) {
+        return refuse(ret_why, ATLAS_E_CBOR, "the data end where an item should begin");
+    }
+    for (uint64_t pending = 1; pending != 0; pending--) {
+        struct atlas_cbor_item item;
+        int rc = read_item((struct atlas_span){s->p + size, s->n - size}, &item, ret_why);
+        if (rc < 0) {
+            return rc;
+        }
+        size += item.size;
         pending += item.children;
     }
-    (void)atlas_span_take(s, s->n - rest.n, ret_whole);
+    (void)atlas_span_take(s, size, ret_whole);
     return ATLAS_OK;
 }
 
@@ -175,36 +179,32 @@ static int compare(struct atlas_span bytes, struct atlas_cbor_key a, struct atla
     return atlas_span_compare(atlas_cbor_key_span(bytes, a), atlas_cbor_key_span(bytes, b));
 }
 
-static void exchange(struct atlas_cbor_key *a, struct atlas_cbor_key *b)
+static size_t smaller(size_t a, size_t b)
 {
-    struct atlas_cbor_key was = *a;
-    *a = *b;
-    *b = was;
+    return a < b ? a : b;
 }
 
-static void sift_down(struct atlas_span bytes, struct atlas_cbor_key *keys, size_t root, size_t n)
+/* Merge from[low, middle) and from[middle, high), both sorted, into to[low, high). */
+static void merge(struct atlas_span bytes, const struct atlas_cbor_key *from, struct atlas_cbor_key *to, size_t low,
+                  size_t middle, size_t high)
 {
-    for (size_t child = 2 * root + 1; child < n; child = 2 * root + 1) {
-        if (child + 1 < n && compare(bytes, keys[child], keys[child + 1]) < 0) {
-            child++;
-        }
-        if (compare(bytes, keys[root], keys[child]) >= 0) {
-            return;
-        }
-        exchange(&keys[root], &keys[child]);
-        root = child;
+    size_t left = low;
+    size_t right = middle;
+    for (size_t i = low; i < high; i++) {
+        bool take_left = left < middle && (right == high || compare(bytes, from[left], from[right]) <= 0);
+        to[i] = take_left ? from[left++] : from[right++];
     }
 }
 
-/* Heapsort: in place, and no input makes it slow. */
-void atlas_cbor_keys_sort(struct atlas_span bytes, struct atlas_cbor_key *keys, size_t n)
+/* Merge sort, from the bottom up: no recursion, no input makes it slow, and it walks memory in order. */
+void atlas_cbor_keys_sort(struct atlas_span bytes, struct atlas_cbor_key *keys, struct atlas_cbor_key *scratch,
+                          size_t n)
 {
-    for (size_t i = n / 2; i-- > 0;) {
-        sift_down(bytes, keys, i, n);
-    }
-    for (size_t i = n; i-- > 1;) {
-        exchange(&keys[0], &keys[i]);
-        sift_down(bytes, keys, 0, i);
+    for (size_t width = 1; width < n; width *= 2) {
+        for (size_t low = 0; low < n; low += 2 * width) {
+            merge(bytes, keys, scratch, low, smaller(low + width, n), smaller(low + 2 * width, n));
+        }
+        memcpy(keys, scratch, n * sizeof *keys);
     }
 }
 

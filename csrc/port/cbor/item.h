@@ -19,7 +19,7 @@ struct atlas_cbor_item {
 };
 
 /* The item at the front. Refuses whatever the profile refuses about one item, UTF-8 excepted; never reads beyond s. On
- * failure *ret_why says why. */
+ * failure *ret_why says why and *ret_item is undefined. */
 int atlas_cbor_item_read(struct atlas_span s, struct atlas_cbor_item *ret_item, const char **ret_why);
 
 /* Cut one whole item, with everything in it, off the front. */
@@ -36,11 +36,12 @@ static inline struct atlas_span atlas_cbor_key_span(struct atlas_span bytes, str
     return atlas_span_sub(bytes, key.offset, key.size);
 }
 
-/* Find n entries (key item, value item) at the front of bytes; sort them by encoded key, RFC 8949 4.2.1; is some key
- * there twice? */
+/* Find n entries (key item, value item) at the front of bytes; sort them by encoded key, RFC 8949 4.2.1 (scratch has
+ * room for as many); is some key there twice? */
 int atlas_cbor_keys_collect(struct atlas_span bytes, struct atlas_cbor_key *keys, size_t n, size_t *ret_size,
                             const char **ret_why);
-void atlas_cbor_keys_sort(struct atlas_span bytes, struct atlas_cbor_key *keys, size_t n);
+void atlas_cbor_keys_sort(struct atlas_span bytes, struct atlas_cbor_key *keys, struct atlas_cbor_key *scratch,
+                          size_t n);
 bool atlas_cbor_keys_have_twins(struct atlas_span bytes, const struct atlas_cbor_key *sorted, size_t n);
 
 /* IEEE 754 binary16 as a double; every one is exact. */

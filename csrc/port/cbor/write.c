@@ -3,6 +3,7 @@
  * asks for. */
 #include <cbor.h>
 #include <float.h>
+#include <stdlib.h>
 
 #include "port/cbor/item.h"
 
@@ -195,42 +196,47 @@ static void append_sorted(struct atlas_buf *b, struct atlas_span bytes, const st
     atlas_buf_append(b, atlas_span_of(head, cbor_encode_map_start(n, head, sizeof head)));
     for (size_t i = 0; i < n; i++) {
         const char *why;
-        struct atlas_span key = atlas_cbor_key_span(bytes, keys[i]);
-        struct atlas_span rest = atlas_span_sub(bytes, keys[i].offset + key.n, bytes.n - keys[i].offset - key.n);
+        size_t value_at = (size_t)keys[i].offset + keys[i].size;
+        struct atlas_span rest = atlas_span_sub(bytes, value_at, bytes.n - value_at);
         struct atlas_span value = ATLAS_SPAN_NONE;
         (void)atlas_cbor_item_take(&rest, &value, &why); /* collect saw that it is there */
-        atlas_buf_append(b, key);
+        atlas_buf_append(b, atlas_cbor_key_span(bytes, keys[i]));
         atlas_buf_append(b, value);
     }
 }
 
-int atlas_cbor_map_write(struct atlas_cbor_map *m, struct atlas_buf *b, struct atlas_error *error)
+static int write_entries(struct atlas_buf *b, struct atlas_span bytes, struct atlas_cbor_key *keys, size_t n,
+                         struct atlas_error *error)
 {
-    int rc;
     size_t size;
     const char *why;
-    struct atlas_buf memory = ATLAS_BUF_INIT;
+    if (atlas_cbor_keys_collect(bytes, keys, n, &size, &why) < 0 || size != bytes.n) {
+        return atlas_error_set(error, ATLAS_E_INTERNAL, "", "an entry of a map is not one key and one value");
+    }
+    atlas_cbor_keys_sort(bytes, keys, keys + n, n);
+    if (atlas_cbor_keys_have_twins(bytes, keys, n)) {
+        return atlas_error_set(error, ATLAS_E_ARG, "", "the same key twice in one map");
+    }
+    append_sorted(b, bytes, keys, n);
+    return atlas_buf_check(b, error);
+}
+
+int atlas_cbor_map_write(struct atlas_cbor_map *m, struct atlas_buf *b, struct atlas_error *error)
+{
     struct atlas_span bytes = atlas_buf_span(&m->bytes);
-    ATLAS_TRY(atlas_buf_check(&m->bytes, error));
+    int rc = atlas_buf_check(&m->bytes, error);
+    if (rc < 0) {
+        return rc;
+    }
     if (bytes.n > UINT32_MAX || m->entries > ATLAS_MAX_CBOR_ITEMS) {
-        rc = atlas_error_set(error, ATLAS_E_LIMIT, "", "a map that is too large");
-        goto out;
+        return atlas_error_set(error, ATLAS_E_LIMIT, "", "a map that is too large");
     }
-    (void)atlas_buf_extend(&memory, m->entries * sizeof(struct atlas_cbor_key));
-    ATLAS_TRY(atlas_buf_check(&memory, error));
-    struct atlas_cbor_key *keys = (struct atlas_cbor_key *)(void *)memory.p;
-    if (atlas_cbor_keys_collect(bytes, keys, m->entries, &size, &why) < 0 || size != bytes.n) {
-        rc = atlas_error_set(error, ATLAS_E_INTERNAL, "", "an entry of a map is not one key and one value");
-        goto out;
+    /* the keys, and as much room to sort them */
+    struct atlas_cbor_key *keys = calloc(2 * m->entries + 1, sizeof *keys);
+    if (keys == NULL) {
+        return atlas_error_set(error, ATLAS_E_NOMEM, "", "out of memory");
     }
-    atlas_cbor_keys_sort(bytes, keys, m->entries);
-    if (atlas_cbor_keys_have_twins(bytes, keys, m->entries)) {
-        rc = atlas_error_set(error, ATLAS_E_ARG, "", "the same key twice in one map");
-        goto out;
-    }
-    append_sorted(b, bytes, keys, m->entries);
-    rc = atlas_buf_check(b, error);
-out:
-    atlas_buf_release(&memory);
+    rc = write_entries(b, bytes, keys, m->entries, error);
+    free(keys);
     return rc;
 }

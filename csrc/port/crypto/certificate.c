@@ -58,7 +58,7 @@ int atlas_x509_valid_at(const X509 *x, int64_t time, const char *where, struct a
     if (rc >= 0 && time < first) {
         rc = atlas_error_set(error, ATLAS_E_EXPIRED, where, "the certificate is not yet valid");
     }
-    if (rc >= 0 && time > last) {
+    if (rc >= 0 && time >= last) {
         rc = atlas_error_set(error, ATLAS_E_EXPIRED, where, "the certificate has expired");
     }
     return rc;
@@ -66,24 +66,28 @@ int atlas_x509_valid_at(const X509 *x, int64_t time, const char *where, struct a
 
 /* ------------------------------------------------------------------------------------------------ names */
 
-/* Code points that a terminal or a browser acts upon instead of showing: C1 controls, zero-width and bidirectional
- * marks, line separators, byte-order mark. (C0 is escaped by then.) */
-static bool acts(const uint8_t *p, size_t length)
-{
-    if (length == 2) {
-        return p[0] == 0xC2 && p[1] < 0xA0;
-    }
-    if (length != 3) {
-        return false;
-    }
-    uint32_t c = (uint32_t)(p[0] & 0x0F) << 12 | (uint32_t)(p[1] & 0x3F) << 6 | (p[2] & 0x3F);
-    return (c >= 0x200B && c <= 0x200F) || (c >= 0x2028 && c <= 0x202E) || (c >= 0x2060 && c <= 0x206F) ||
-           c == 0x061C || c == 0xFEFF;
-}
-
 static size_t utf8_length(uint8_t lead)
 {
     return lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+}
+
+/* Of text that was checked. */
+static uint32_t code_point(const uint8_t *p, size_t length)
+{
+    uint32_t c = length == 1 ? p[0] : p[0] & (0x7Fu >> length);
+    for (size_t i = 1; i < length; i++) {
+        c = c << 6 | (p[i] & 0x3F);
+    }
+    return c;
+}
+
+/* Code points that a terminal or a browser acts upon instead of showing: C1 controls, soft hyphen, zero-width and
+ * bidirectional marks, line separators, byte-order mark, tags. (C0 is escaped elsewhere.) */
+static bool acts(uint32_t c)
+{
+    return (c >= 0x80 && c < 0xA0) || c == 0xAD || c == 0x061C || c == 0x180E || (c >= 0x200B && c <= 0x200F) ||
+           (c >= 0x2028 && c <= 0x202E) || (c >= 0x2060 && c <= 0x206F) || c == 0xFEFF ||
+           (c >= 0xE0000 && c <= 0xE007F);
 }
 
 struct name_writer {
@@ -121,7 +125,7 @@ static int copy_name(struct atlas_span text, bool all, char *ret_name, struct at
     for (size_t i = 0; i < text.n; i += length) {
         const uint8_t *p = text.p + i;
         length = utf8_length(*p);
-        put(&w, p, length, acts(p, length) || (all && (*p < 0x20 || *p == 0x7F || *p == '\\')));
+        put(&w, p, length, acts(code_point(p, length)) || (all && (*p < 0x20 || *p == 0x7F || *p == '\\')));
     }
     if (w.full) {
         return atlas_error_set(error, ATLAS_E_X509, "name", "a name longer than %d bytes", ATLAS_NAME_MAX - 1);
@@ -182,7 +186,7 @@ static bool find_spki(struct atlas_span der, struct atlas_span *ret_spki)
     }
     struct atlas_span rest = tbs.content;
     (void)atlas_der_take(&rest, ATLAS_DER_CONTEXT0, &field); /* version */
-    for (size_t i = 0; i < 5; i++) { /* serial number, signature, issuer, validity, subject */
+    for (size_t i = 0; i < 5; i++) {                         /* serial number, signature, issuer, validity, subject */
         if (!atlas_der_next(&rest, &field)) {
             return false;
         }

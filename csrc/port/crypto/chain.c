@@ -73,16 +73,17 @@ static int explain(int reason, struct atlas_error *error)
     }
 }
 
-/* POLICY_CHECK: a CA's critical policyConstraints would otherwise be accepted and not enforced. No purpose is set:
- * OpenSSL knows none for claim signing; the extended key usages are ours to check. */
-static int set_parameters(X509_STORE_CTX *context, int64_t time)
+/* POLICY_CHECK, with any policy welcome: a CA's critical policyConstraints would otherwise be accepted and not
+ * enforced. No purpose is set: OpenSSL knows none for claim signing; the extended key usages are ours to check. */
+static bool set_parameters(X509_STORE_CTX *context, int64_t time)
 {
     X509_VERIFY_PARAM *parameters = X509_STORE_CTX_get0_param(context);
     X509_VERIFY_PARAM_set_time(parameters, (time_t)time);
     X509_VERIFY_PARAM_set_depth(parameters, ATLAS_MAX_CERTIFICATES);
-    return X509_VERIFY_PARAM_set_flags(parameters, X509_V_FLAG_X509_STRICT | X509_V_FLAG_CHECK_SS_SIGNATURE |
+    return X509_VERIFY_PARAM_add0_policy(parameters, OBJ_nid2obj(NID_any_policy)) == 1 &&
+           X509_VERIFY_PARAM_set_flags(parameters, X509_V_FLAG_X509_STRICT | X509_V_FLAG_CHECK_SS_SIGNATURE |
                                                        X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_TRUSTED_FIRST |
-                                                       X509_V_FLAG_POLICY_CHECK);
+                                                       X509_V_FLAG_POLICY_CHECK) == 1;
 }
 
 static int build(STACK_OF(X509) *anchors, X509 *leaf, STACK_OF(X509) *untrusted, int64_t time,
@@ -91,7 +92,7 @@ static int build(STACK_OF(X509) *anchors, X509 *leaf, STACK_OF(X509) *untrusted,
     int rc = ATLAS_OK;
     X509_STORE_CTX *context = X509_STORE_CTX_new();
     if (context == NULL || X509_STORE_CTX_init(context, NULL, leaf, untrusted) != 1 ||
-        set_parameters(context, time) != 1) {
+        !set_parameters(context, time)) {
         ATLAS_TRY(atlas_ossl_fail(error, ATLAS_E_NOMEM, where, "out of memory"));
     }
     X509_STORE_CTX_set0_trusted_stack(context, anchors);

@@ -3,7 +3,7 @@
  *
  *     digests and random   keys and signatures   certificates   trust   timestamps   OCSP   key generation
  *
- * - A function that fails leaves its ret_ arguments untouched and OpenSSL's error queue empty; so does one that succeeds.
+ * - A function that fails leaves its ret_ arguments untouched. OpenSSL's error queue is left empty in any case.
  * - The code says which sentence is meant (see atlas.h): ATLAS_E_X509 the bytes are not the format, ATLAS_E_ALGORITHM /
  *   _SIGNATURE / _CREDENTIAL / _CHAIN / _EXPIRED / _REVOKED checked and false, ATLAS_E_NOMEM / _CRYPTO could not check.
  * - Times are seconds since 1970-01-01T00:00:00Z and are always given: nothing here reads a clock, but key generation.
@@ -54,8 +54,8 @@ int atlas_crypto_random(uint8_t *ret_bytes, size_t n, struct atlas_error *error)
 /* Verify one signature, in the form COSE has it: raw r || s of exactly twice the curve's size for ECDSA, 64 bytes for
  * Ed25519, the modulus' size for RSA. `spki` is a DER SubjectPublicKeyInfo (atlas_certificate.spki).
  * ATLAS_E_ALGORITHM: not allowed, or does not fit the type, curve or size of the key. ATLAS_E_CREDENTIAL: a key that is
- * never acceptable (explicit curve parameters, small-order or non-canonical Ed25519 point). ATLAS_E_X509: no key at all.
- * ATLAS_E_SIGNATURE: checked and false. */
+ * never acceptable (explicit curve parameters, small-order or non-canonical Ed25519 point). ATLAS_E_X509: no key at
+ * all. ATLAS_E_SIGNATURE: checked and false. */
 int atlas_signature_verify(int64_t cose_alg, struct atlas_span spki, struct atlas_span tbs, struct atlas_span signature,
                            struct atlas_error *error) ATLAS_MUST_CHECK;
 
@@ -74,8 +74,8 @@ void atlas_key_free(struct atlas_key *key);
 enum atlas_cose_alg atlas_key_alg(const struct atlas_key *key);
 
 /* Append the signature of tbs in COSE's form. */
-int atlas_key_sign(const struct atlas_key *key, int64_t cose_alg, struct atlas_span tbs, struct atlas_buf *ret_signature,
-                   struct atlas_error *error) ATLAS_MUST_CHECK;
+int atlas_key_sign(const struct atlas_key *key, int64_t cose_alg, struct atlas_span tbs,
+                   struct atlas_buf *ret_signature, struct atlas_error *error) ATLAS_MUST_CHECK;
 
 /* Append the DER SubjectPublicKeyInfo. */
 int atlas_key_spki(const struct atlas_key *key, struct atlas_buf *ret_spki, struct atlas_error *error) ATLAS_MUST_CHECK;
@@ -94,12 +94,12 @@ struct atlas_certificate {
     char common_name[ATLAS_NAME_MAX]; /* the subject's only CN; the whole subject where there is none or several */
     char subject[ATLAS_NAME_MAX];     /* RFC 2253, most specific part first: "CN=Alice,O=Example" */
     char issuer[ATLAS_NAME_MAX];
-    char serial[2 * 20 + 4];          /* lower-case hexadecimal; a leading '-' if negative */
-    struct atlas_span spki;           /* SubjectPublicKeyInfo, borrowed from the certificate */
+    char serial[2 * 20 + 4]; /* lower-case hexadecimal; a leading '-' if negative */
+    struct atlas_span spki;  /* SubjectPublicKeyInfo, borrowed from the certificate */
     struct atlas_digest spki_sha256;
-    enum atlas_cose_alg alg;          /* what its key signs with unless told otherwise; ATLAS_COSE_NONE: nothing of ours */
+    enum atlas_cose_alg alg; /* what its key signs with unless told otherwise; ATLAS_COSE_NONE: nothing of ours */
     int64_t not_before;
-    int64_t not_after; /* inclusive */
+    int64_t not_after; /* valid before this second */
     bool self_issued;  /* subject and issuer are the same name */
 };
 
@@ -116,13 +116,13 @@ enum atlas_purpose {
 /* The certificate profile of C2PA 2.x, 14.5.1, for an end-entity certificate, whoever issued it:
  * v3; no unique identifiers; signature algorithm and key of the allow-lists; not self-signed; authority key identifier;
  * basicConstraints absent or CA:FALSE; keyUsage with digitalSignature and without keyCertSign; the purpose's EKU, no
- * anyExtendedKeyUsage, and timeStamping and OCSPSigning never together with anything else; no critical extension that is
- * not one of these. ATLAS_E_CREDENTIAL otherwise. */
+ * anyExtendedKeyUsage, and timeStamping and OCSPSigning never together with anything else; no critical extension that
+ * is not one of these. ATLAS_E_CREDENTIAL otherwise. */
 int atlas_certificate_profile_check(struct atlas_span der, enum atlas_purpose purpose,
                                     struct atlas_error *error) ATLAS_MUST_CHECK;
 
-/* The same for a whole x5chain without any trust: the leaf's profile, and chain[i + 1] certifies chain[i] (RFC 9360, 2: an
- * ordered chain; an unrelated, repeated or misplaced certificate is refused). */
+/* The same for a whole x5chain without any trust: the leaf's profile, and chain[i + 1] certifies chain[i] (RFC 9360, 2:
+ * an ordered chain; an unrelated, repeated or misplaced certificate is refused). */
 int atlas_certificate_chain_check(const struct atlas_span *chain, size_t n, enum atlas_purpose purpose,
                                   struct atlas_error *error) ATLAS_MUST_CHECK;
 
@@ -170,7 +170,7 @@ struct atlas_revocation {
 
 struct atlas_chain {
     struct atlas_revocation revocation;
-    size_t length;                    /* certificates in the path, the anchor included; at least 2 */
+    size_t length;                     /* certificates in the path, the anchor included; at least 2 */
     struct atlas_digest anchor_sha256; /* SHA-256 of the anchor's DER */
 };
 
@@ -192,12 +192,12 @@ int atlas_trust_chain_check(const struct atlas_trust *trust, const struct atlas_
 
 /* ------------------------------------------------------------------------------------------ timestamps */
 
-#define ATLAS_CLOCK_SKEW 300               /* seconds that somebody else's clock may be ahead of ours */
+#define ATLAS_CLOCK_SKEW 300                  /* seconds that somebody else's clock may be ahead of ours */
 #define ATLAS_MAX_TIMESTAMP_BYTES (64u << 10) /* one RFC 3161 token or response */
 
 struct atlas_timestamp {
     int64_t gen_time;
-    bool trusted; /* the authority chains to a TSA anchor; only then is gen_time the signing time */
+    bool trusted;                   /* the authority chains to a TSA anchor; only then is gen_time the signing time */
     char authority[ATLAS_NAME_MAX]; /* common name of the authority's certificate */
     struct atlas_revocation revocation; /* of the authority's path; zeroed unless trusted */
 };
@@ -213,9 +213,11 @@ struct atlas_timestamp {
  *   ATLAS_E_EXPIRED     TSA path not valid at gen_time, or gen_time more than the skew after now
  *                                                                       timeStamp.outsideValidity
  *   ATLAS_E_REVOKED     TSA path revoked at gen_time                    timeStamp.untrusted
- * An authority that chains to no TSA anchor is ATLAS_OK with trusted == false (timeStamp.untrusted). trust may be NULL. */
+ * An authority that chains to no TSA anchor is ATLAS_OK with trusted == false (timeStamp.untrusted).
+ * trust may be NULL. */
 int atlas_timestamp_check(const struct atlas_trust *trust, struct atlas_span token, struct atlas_span message,
-                          int64_t now, struct atlas_timestamp *ret_timestamp, struct atlas_error *error) ATLAS_MUST_CHECK;
+                          int64_t now, struct atlas_timestamp *ret_timestamp,
+                          struct atlas_error *error) ATLAS_MUST_CHECK;
 
 /* Append a DER TimeStampReq for message: SHA-256, a fresh nonce, certReq. */
 int atlas_timestamp_request(struct atlas_span message, struct atlas_buf *ret_request,

@@ -1,5 +1,5 @@
-/* der.h - a strict DER walker (X.690, 10): definite, shortest lengths, one-byte tags. For the few places where the bytes
- * that were received matter and OpenSSL hands out only what it understood. */
+/* der.h - a strict DER walker (X.690, 10): definite, shortest lengths, one-byte tags. For the few places where the
+ * bytes that were received matter and OpenSSL hands out only what it understood. */
 #ifndef ATLAS_PORT_CRYPTO_DER_H
 #define ATLAS_PORT_CRYPTO_DER_H
 

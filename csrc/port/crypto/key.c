@@ -77,7 +77,7 @@ int atlas_key_new(struct atlas_span pem, struct atlas_span password, struct atla
     int rc = ATLAS_OK;
     struct atlas_key *key = calloc(1, sizeof *key);
     if (key == NULL) {
-        ATLAS_TRY(atlas_error_set(error, ATLAS_E_NOMEM, where, "out of memory"));
+        return atlas_error_set(error, ATLAS_E_NOMEM, where, "out of memory");
     }
     ATLAS_TRY(read_pem(pem, password, &key->pkey, error));
     ATLAS_TRY(atlas_pkey_check(key->pkey, where, error));
@@ -103,8 +103,8 @@ enum atlas_cose_alg atlas_key_alg(const struct atlas_key *key)
     return alg;
 }
 
-static int sign(const struct atlas_scheme *scheme, EVP_PKEY *key, struct atlas_span tbs, struct atlas_buf *ret_signature,
-                struct atlas_error *error)
+static int sign(const struct atlas_scheme *scheme, EVP_PKEY *key, struct atlas_span tbs,
+                struct atlas_buf *ret_signature, struct atlas_error *error)
 {
     int rc = ATLAS_OK;
     uint8_t bytes[ATLAS_SIGNATURE_MAX];
@@ -128,8 +128,8 @@ out:
     return rc;
 }
 
-int atlas_key_sign(const struct atlas_key *key, int64_t cose_alg, struct atlas_span tbs, struct atlas_buf *ret_signature,
-                   struct atlas_error *error)
+int atlas_key_sign(const struct atlas_key *key, int64_t cose_alg, struct atlas_span tbs,
+                   struct atlas_buf *ret_signature, struct atlas_error *error)
 {
     int rc = ATLAS_OK;
     const struct atlas_scheme *scheme;

@@ -193,7 +193,7 @@ void atlas_keygen_release(struct atlas_keygen *keygen)
 static int check_name(struct atlas_span name, struct atlas_error *error)
 {
     size_t characters = 0;
-    bool good = name.n != 0 && name.n <= 4 * 64 && atlas_utf8_check(name);
+    bool good = name.n != 0 && name.n <= 4 * (size_t)64 && atlas_utf8_check(name);
     for (size_t i = 0; good && i < name.n; i++) {
         characters += (name.p[i] & 0xC0) != 0x80;
         good = name.p[i] >= 0x20 && name.p[i] != 0x7F;

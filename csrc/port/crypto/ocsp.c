@@ -58,8 +58,8 @@ static bool is_named(const OCSP_BASICRESP *basic, X509 *x)
     }
     /* RFC 6960, 4.2.1: SHA-1 of the key, a name and not a proof; the signature is checked below. */
     return X509_pubkey_digest(x, EVP_sha1(), hash, &n) == 1 &&
-           atlas_span_equal(atlas_span_of(hash, n), atlas_span_of(ASN1_STRING_get0_data(key_hash),
-                                                                  (size_t)ASN1_STRING_length(key_hash)));
+           atlas_span_equal(atlas_span_of(hash, n),
+                            atlas_span_of(ASN1_STRING_get0_data(key_hash), (size_t)ASN1_STRING_length(key_hash)));
 }
 
 /* RFC 6960, 4.2.2.2: the issuer itself, or one to whom it gave OCSPSigning directly. */
@@ -142,22 +142,27 @@ static int check_responder(const struct inquiry *inquiry, OCSP_BASICRESP *basic,
 
 /* ----------------------------------------------------------------------------------------------- the answer */
 
-/* Is it about our leaf? With whatever hash the responder chose: it is a name, not a proof (RFC 6960, 4.1.1). */
-static bool is_about(const OCSP_SINGLERESP *single, const struct inquiry *inquiry)
+/* Is it about our leaf? With whatever hash the responder chose: it is a name, not a proof (RFC 6960, 4.1.1). That our
+ * own name could not be computed is an error and not a no: the answer might be a revocation. */
+static int is_about(const OCSP_SINGLERESP *single, const struct inquiry *inquiry, bool *ret_about,
+                    struct atlas_error *error)
 {
-    ASN1_OBJECT *object;
+    ASN1_OBJECT *object = NULL;
     const OCSP_CERTID *found = OCSP_SINGLERESP_get0_id(single);
     OCSP_CERTID *copy = OCSP_CERTID_dup(found);
     if (copy == NULL || OCSP_id_get0_info(NULL, &object, NULL, NULL, copy) != 1) {
         OCSP_CERTID_free(copy);
-        return false;
+        return atlas_ossl_fail(error, ATLAS_E_CRYPTO, where, "the certificate's name cannot be read");
     }
     const EVP_MD *md = EVP_get_digestbyobj(object);
     OCSP_CERTID *ours = md != NULL ? OCSP_cert_to_id(md, inquiry->leaf, inquiry->issuer) : NULL;
-    bool same = ours != NULL && OCSP_id_cmp(ours, found) == 0;
-    OCSP_CERTID_free(ours);
+    *ret_about = ours != NULL && OCSP_id_cmp(ours, found) == 0;
     OCSP_CERTID_free(copy);
-    return same;
+    if (md != NULL && ours == NULL) {
+        return atlas_ossl_fail(error, ATLAS_E_CRYPTO, where, "the certificate's name cannot be computed");
+    }
+    OCSP_CERTID_free(ours);
+    return ATLAS_OK;
 }
 
 struct answer {
@@ -204,7 +209,7 @@ static int judge(const struct inquiry *inquiry, OCSP_SINGLERESP *single, struct 
     if (answer.status == V_OCSP_CERTSTATUS_REVOKED && answer.revoked <= inquiry->time) {
         return atlas_error_set(error, ATLAS_E_REVOKED, where, "the certificate was revoked");
     }
-    if (!answer.ends || ocsp->this_update > inquiry->now + ATLAS_CLOCK_SKEW || ocsp->next_update < inquiry->time) {
+    if (!answer.ends || ocsp->this_update - ATLAS_CLOCK_SKEW > inquiry->now || ocsp->next_update < inquiry->time) {
         return atlas_error_set(error, ATLAS_E_EXPIRED, where, "the response does not hold at this time");
     }
     if (answer.status == V_OCSP_CERTSTATUS_REVOKED) {
@@ -220,7 +225,8 @@ static int judge(const struct inquiry *inquiry, OCSP_SINGLERESP *single, struct 
 /* Several answers about one certificate: a revocation wins, then a statement, then the first failure. */
 static bool is_better(int rc, int best)
 {
-    return rc == ATLAS_E_REVOKED || best == ATLAS_E_NOT_FOUND || (best < 0 && best != ATLAS_E_REVOKED && rc == ATLAS_OK);
+    return rc == ATLAS_E_REVOKED || best == ATLAS_E_NOT_FOUND ||
+           (best < 0 && best != ATLAS_E_REVOKED && rc == ATLAS_OK);
 }
 
 static int find_answer(const struct inquiry *inquiry, OCSP_BASICRESP *basic, struct atlas_ocsp *ret_ocsp,
@@ -234,10 +240,14 @@ static int find_answer(const struct inquiry *inquiry, OCSP_BASICRESP *basic, str
         OCSP_SINGLERESP *single = OCSP_resp_get0(basic, i);
         struct atlas_error single_error = ATLAS_ERROR_INIT;
         struct atlas_ocsp answer = {.status = ATLAS_OCSP_UNKNOWN};
-        int rc = is_about(single, inquiry) ? judge(inquiry, single, &answer, &single_error) : ATLAS_E_NOT_FOUND;
-        int ignored = atlas_ossl_ignore(error);
-        if (rc == ATLAS_E_NOMEM || ignored < 0) {
-            return atlas_error_set(error, ATLAS_E_NOMEM, where, "out of memory");
+        bool about = false;
+        int rc = is_about(single, inquiry, &about, error);
+        if (rc < 0) {
+            return rc;
+        }
+        rc = about ? judge(inquiry, single, &answer, &single_error) : ATLAS_E_NOT_FOUND;
+        if (rc == ATLAS_E_NOMEM) {
+            return atlas_error_set(error, rc, where, "out of memory");
         }
         if (rc != ATLAS_E_NOT_FOUND && is_better(rc, best)) {
             best = rc;

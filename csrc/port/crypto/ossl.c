@@ -1,5 +1,7 @@
 #include "port/crypto/ossl.h"
 
+#include <openssl/crypto.h>
+
 /* True when the queue holds an allocation failure; empties it and keeps the last reason. */
 static bool drain(const char **ret_reason)
 {
@@ -17,10 +19,21 @@ static bool drain(const char **ret_reason)
     return nomem;
 }
 
+/* OpenSSL does not say everywhere that it ran out of memory: a certificate whose key could not be decoded for want of
+ * it is kept as one without a key. When nothing is left now, nothing was judged before. (A shortage that has passed by
+ * now can still look like a refusal. It never looks like an acceptance.) */
+static bool memory_left(void)
+{
+    void *probe = OPENSSL_malloc(4096);
+    OPENSSL_free(probe);
+    ERR_clear_error();
+    return probe != NULL;
+}
+
 int atlas_ossl_fail(struct atlas_error *error, int code, const char *where, const char *text)
 {
     const char *reason;
-    if (drain(&reason)) {
+    if (drain(&reason) || !memory_left()) {
         return atlas_error_set(error, ATLAS_E_NOMEM, where, "out of memory");
     }
     if (reason != NULL) {
@@ -32,7 +45,7 @@ int atlas_ossl_fail(struct atlas_error *error, int code, const char *where, cons
 int atlas_ossl_ignore(struct atlas_error *error)
 {
     const char *reason;
-    return drain(&reason) ? atlas_error_set(error, ATLAS_E_NOMEM, "", "out of memory") : ATLAS_OK;
+    return drain(&reason) || !memory_left() ? atlas_error_set(error, ATLAS_E_NOMEM, "", "out of memory") : ATLAS_OK;
 }
 
 int atlas_ossl_done(int rc)

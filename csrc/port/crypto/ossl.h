@@ -8,8 +8,8 @@
 
 #include "port/crypto/crypto.h"
 
-/* Record code and sentence, with OpenSSL's reason where it gave one, and empty its queue. An allocation failure anywhere
- * in the queue wins over `code`: "could not check" is never reported as "checked and false". */
+/* Record code and sentence, with OpenSSL's reason where it gave one, and empty its queue. An allocation failure
+ * anywhere in the queue wins over `code`: "could not check" is never reported as "checked and false". */
 int atlas_ossl_fail(struct atlas_error *error, int code, const char *where, const char *text);
 
 /* After something foreign turned out to be of no use: empty the queue. ATLAS_E_NOMEM when that was for want of memory -

@@ -33,7 +33,8 @@ int atlas_pem_each(struct atlas_span text, const char *where, atlas_pem_block *b
     }
     /* The end of the text shows as "no start line"; anything else is a block that is damaged or cut off. */
     if (found == 0 || ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE) {
-        ATLAS_TRY(atlas_ossl_fail(error, ATLAS_E_X509, where, found == 0 ? "nothing in PEM form" : "a damaged PEM block"));
+        ATLAS_TRY(
+            atlas_ossl_fail(error, ATLAS_E_X509, where, found == 0 ? "nothing in PEM form" : "a damaged PEM block"));
     }
 out:
     BIO_free(bio);

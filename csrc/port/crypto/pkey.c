@@ -1,5 +1,7 @@
 #include "port/crypto/pkey.h"
 
+#include <stdio.h>
+
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/rsa.h>
@@ -50,8 +52,9 @@ static bool fits(const struct atlas_scheme *scheme, const EVP_PKEY *key)
 int atlas_scheme_fit(const struct atlas_scheme *scheme, const EVP_PKEY *key, struct atlas_error *error)
 {
     if (!fits(scheme, key)) {
-        return atlas_error_set(error, ATLAS_E_ALGORITHM, "alg", "%s does not fit this kind of key",
-                               atlas_cose_alg_name(scheme->alg));
+        char text[60];
+        (void)snprintf(text, sizeof text, "%s does not fit this kind of key", atlas_cose_alg_name(scheme->alg));
+        return atlas_ossl_fail(error, ATLAS_E_ALGORITHM, "alg", text);
     }
     return ATLAS_OK;
 }
@@ -108,7 +111,8 @@ static int check_rsa(const EVP_PKEY *key, const char *where, struct atlas_error 
     BN_free(e);
     BN_free(n);
     return good ? ATLAS_OK
-                : atlas_ossl_fail(error, ATLAS_E_CREDENTIAL, where, "the RSA key has an unacceptable exponent or modulus");
+                : atlas_ossl_fail(error, ATLAS_E_CREDENTIAL, where,
+                                  "the RSA key has an unacceptable exponent or modulus");
 }
 
 /* y of the points of small order on edwards25519, little endian: 0 (order 4), 1 (order 1), p - 1 (order 2), and the two

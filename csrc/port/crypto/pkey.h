@@ -24,9 +24,9 @@ int atlas_scheme_fit(const struct atlas_scheme *scheme, const EVP_PKEY *key, str
 /* The algorithm that goes with this key: by its curve, PS256 for RSA; ATLAS_COSE_NONE for a key of no use. */
 enum atlas_cose_alg atlas_pkey_alg(const EVP_PKEY *key);
 
-/* Is this a key that may stand in a certificate: a point of P-256, P-384 or P-521 by name, RSA of 2048 to 8192 bits with
- * an odd exponent of at least 3, Ed25519 that is neither of small order nor non-canonical. ATLAS_E_ALGORITHM for another kind
- * or size, ATLAS_E_CREDENTIAL for a bad value. */
+/* Is this a key that may stand in a certificate: a point of P-256, P-384 or P-521 by name, RSA of 2048 to 8192 bits
+ * with an odd exponent of at least 3, Ed25519 that is neither of small order nor non-canonical. ATLAS_E_ALGORITHM for
+ * another kind or size, ATLAS_E_CREDENTIAL for a bad value. */
 int atlas_pkey_check(EVP_PKEY *key, const char *where, struct atlas_error *error);
 
 /* A DER SubjectPublicKeyInfo and nothing else; the key is checked. */

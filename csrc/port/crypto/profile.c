@@ -1,4 +1,5 @@
-/* profile.c - the certificate profile of C2PA 2.x, 14.5.1, on RFC 5280. Each rule is one function; every one must hold. */
+/* profile.c - the certificate profile of C2PA 2.x, 14.5.1, on RFC 5280. One function per rule, and every rule must
+ * hold. */
 #include "port/crypto/x509.h"
 
 /* What every rule sees. */

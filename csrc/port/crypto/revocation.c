@@ -62,11 +62,14 @@ static bool in_scope(X509_CRL *crl, X509 *x)
     return good;
 }
 
+/* Tried twice: OpenSSL says no both to a false signature and when it lacked memory for a moment, and a list that is not
+ * heard lets a revoked certificate pass. */
 static bool signed_by(X509_CRL *crl, X509 *issuer)
 {
+    EVP_PKEY *key = X509_get0_pubkey(issuer);
     bool may = (X509_get_extension_flags(issuer) & EXFLAG_KUSAGE) == 0 ||
                (X509_get_key_usage(issuer) & KU_CRL_SIGN) != 0;
-    return may && X509_CRL_verify(crl, X509_get0_pubkey(issuer)) == 1;
+    return may && (X509_CRL_verify(crl, key) == 1 || X509_CRL_verify(crl, key) == 1);
 }
 
 /* A list that does not speak about x is passed over; one that could not be looked at is an error. */
@@ -96,7 +99,7 @@ static bool current(X509_CRL *crl, X509 *x, int64_t now)
     return atlas_x509_time(X509_CRL_get0_lastUpdate(crl), where, &this_update, NULL) == ATLAS_OK &&
            atlas_x509_time(X509_CRL_get0_nextUpdate(crl), where, &next_update, NULL) == ATLAS_OK &&
            atlas_x509_time(X509_get0_notAfter(x), where, &expiry, NULL) == ATLAS_OK &&
-           this_update <= now + ATLAS_CLOCK_SKEW && now <= next_update && this_update <= expiry;
+           this_update - ATLAS_CLOCK_SKEW <= now && now <= next_update && this_update <= expiry;
 }
 
 /* ------------------------------------------------------------------------------------------------ what it says */

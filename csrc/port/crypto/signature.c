@@ -111,8 +111,8 @@ out:
 }
 
 /* The scheme and the key, both allowed and fit for each other. */
-static int open_key(int64_t cose_alg, struct atlas_span spki, const struct atlas_scheme **ret_scheme, EVP_PKEY **ret_key,
-                    struct atlas_error *error)
+static int open_key(int64_t cose_alg, struct atlas_span spki, const struct atlas_scheme **ret_scheme,
+                    EVP_PKEY **ret_key, struct atlas_error *error)
 {
     int rc = ATLAS_OK;
     EVP_PKEY *key = NULL;

@@ -1,4 +1,5 @@
-/* signature.h - signing and verifying contexts and the two forms of an ECDSA signature, for the files of port/crypto. */
+/* signature.h - signing and verifying contexts and the two forms of an ECDSA signature, for the files of port/crypto.
+ */
 #ifndef ATLAS_PORT_CRYPTO_SIGNATURE_H
 #define ATLAS_PORT_CRYPTO_SIGNATURE_H
 

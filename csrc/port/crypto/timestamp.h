@@ -9,9 +9,9 @@
 
 struct atlas_token {
     CMS_ContentInfo *cms;
-    CMS_SignerInfo *signer_info;   /* of cms */
-    STACK_OF(X509) *certificates;  /* all that it carries */
-    X509 *signer;                  /* of certificates */
+    CMS_SignerInfo *signer_info;  /* of cms */
+    STACK_OF(X509) *certificates; /* all that it carries */
+    X509 *signer;                 /* of certificates */
     TS_TST_INFO *info;
     int64_t gen_time;
 };

@@ -120,7 +120,8 @@ static bool same_imprint(TS_MSG_IMPRINT *a, TS_MSG_IMPRINT *b)
     const ASN1_OBJECT *alg_b;
     X509_ALGOR_get0(&alg_a, NULL, NULL, TS_MSG_IMPRINT_get_algo(a));
     X509_ALGOR_get0(&alg_b, NULL, NULL, TS_MSG_IMPRINT_get_algo(b));
-    return OBJ_cmp(alg_a, alg_b) == 0 && ASN1_OCTET_STRING_cmp(TS_MSG_IMPRINT_get_msg(a), TS_MSG_IMPRINT_get_msg(b)) == 0;
+    return OBJ_cmp(alg_a, alg_b) == 0 &&
+           ASN1_OCTET_STRING_cmp(TS_MSG_IMPRINT_get_msg(a), TS_MSG_IMPRINT_get_msg(b)) == 0;
 }
 
 /* RFC 3161, 2.4.2: the nonce ties the answer to this request, the imprint to our message. */
@@ -142,13 +143,12 @@ int atlas_timestamp_response_token(struct atlas_span request, struct atlas_span 
 {
     int rc = ATLAS_OK;
     struct atlas_token token = ATLAS_TOKEN_INIT;
-    struct atlas_span bytes;
+    struct atlas_span bytes = ATLAS_SPAN_NONE;
     const unsigned char *p = request.p;
-    TS_REQ *asked = request.n != 0 && request.n <= ATLAS_MAX_TIMESTAMP_BYTES
-                        ? d2i_TS_REQ(NULL, &p, (long)request.n)
-                        : NULL;
+    TS_REQ *asked =
+        request.n != 0 && request.n <= ATLAS_MAX_TIMESTAMP_BYTES ? d2i_TS_REQ(NULL, &p, (long)request.n) : NULL;
     if (asked == NULL) {
-        ATLAS_TRY(atlas_ossl_fail(error, ATLAS_E_ARG, "timestamp request", "not a TimeStampReq"));
+        return atlas_ossl_fail(error, ATLAS_E_ARG, "timestamp request", "not a TimeStampReq");
     }
     ATLAS_TRY(cut_token(response, &bytes, error));
     ATLAS_TRY(atlas_token_read(bytes, &token, error));

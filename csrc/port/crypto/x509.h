@@ -24,7 +24,8 @@ int atlas_x509_read(struct atlas_span der, const char *where, X509 **ret_x, stru
 /* Seconds since 1970 of a UTCTime or GeneralizedTime. */
 int atlas_x509_time(const ASN1_TIME *when, const char *where, int64_t *ret_time, struct atlas_error *error);
 
-/* ATLAS_E_EXPIRED unless `time` is within the certificate's validity, both ends included. */
+/* ATLAS_E_EXPIRED unless `time` is within the certificate's validity: from not_before on, before not_after (whose
+ * second RFC 5280 would include; OpenSSL's path check does not, and there is one rule). */
 int atlas_x509_valid_at(const X509 *x, int64_t time, const char *where, struct atlas_error *error);
 
 /* Text of the subject's CN, or of the whole subject, into a buffer of ATLAS_NAME_MAX. */
@@ -56,7 +57,8 @@ void atlas_path_free(STACK_OF(X509) *path);
 int atlas_path_revocation(const struct atlas_trust *trust, STACK_OF(X509) *path, int64_t time, int64_t now,
                           struct atlas_revocation *ret_revocation, struct atlas_error *error);
 
-/* The same for one certificate and its issuer, adding to *revocation; sets *ret_covered when a current CRL was heard. */
+/* The same for one certificate and its issuer, adding to *revocation; sets *ret_covered when a current CRL was heard.
+ */
 int atlas_crl_check(const struct atlas_trust *trust, X509 *x, X509 *issuer, int64_t time, int64_t now,
                     struct atlas_revocation *revocation, bool *ret_covered, struct atlas_error *error);
 

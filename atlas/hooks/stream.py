@@ -1,0 +1,360 @@
+"""File objects that measure what passes through them. What torch gets is what was hashed; what torch gives is what is
+written. No torch here.
+
+PyTorch's C++ side calls `write(memoryview)` and ignores what it returns, so a short write would be silent corruption:
+`MeasuredWriter` writes on or raises. It calls `readinto`, and `read` when that came back short: an exception in `readinto` is
+lost, so `MeasuredReader` keeps it, returns 0, and raises it from the `read` that follows.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import IO, Any, Protocol
+
+from atlas import _core
+from atlas.errors import FileChanged
+from atlas.measure import from_core
+from atlas.model import Digest, Measurement
+
+LEAF = 1 << 20  # docs/manifest.md: the chunk of the tree digest
+_COALESCE = 1 << 18
+_CACHED_LEAVES = 8
+_READ_BYTES = 32 * LEAF
+
+
+class MeasuredWriter:
+    """Hashes what is written to `target`, a descriptor of ours or a file object of the caller's."""
+
+    def __init__(self, target: int | IO[bytes], on_failure: Callable[[BaseException], None]) -> None:
+        self._fd = target if isinstance(target, int) else -1
+        self._file = None if isinstance(target, int) else target
+        self._measurer: _core.Measurer | None = _core.Measurer()
+        self._failed = on_failure
+        self._held = bytearray()  # small writes to our own descriptor are put together
+        self._closed = False
+        self.written = 0
+        self.holes = False  # torch.serialization.skip_data: bytes were left out
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        if self._closed:
+            return len(view)  # the destructor of a writer that failed tries to finish its archive
+        if self._file is not None:
+            self._hand_on(view)
+        elif len(view) < _COALESCE:
+            self._held += view
+            if len(self._held) >= _COALESCE:
+                self._drain()
+        else:
+            self._drain()
+            self._out(view)
+        self.written += len(view)
+        return len(view)
+
+    def _hand_on(self, view: memoryview) -> None:
+        assert self._file is not None
+        rest = view
+        while rest:
+            done = self._file.write(rest)
+            if done is None or not 0 <= done <= len(rest):
+                break  # file objects of all kinds return all kinds of things; then all of it was taken
+            if done == 0:
+                raise OSError("write returned 0: nothing more can be written")
+            rest = rest[done:]
+        self._hash(view)
+
+    def _out(self, view: memoryview) -> None:
+        self._hash(view)
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+    def _hash(self, view: memoryview) -> None:
+        if self._measurer is None or not view:
+            return
+        try:
+            self._measurer.update(view)
+        except Exception as error:  # the user's bytes are written all the same
+            self._measurer = None
+            self._failed(error)
+
+    def _drain(self) -> None:
+        if self._held:
+            held, self._held = self._held, bytearray()
+            self._out(memoryview(held))
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Only skip_data seeks: what is left out was never hashed."""
+        self.holes = True
+        self._drain()
+        if self._file is not None:
+            return self._file.seek(offset, whence)
+        return os.lseek(self._fd, offset, whence)
+
+    def tell(self) -> int:
+        if self._file is not None:
+            return self._file.tell()
+        return os.lseek(self._fd, 0, os.SEEK_CUR) + len(self._held)
+
+    def flush(self) -> None:
+        if self._file is not None:
+            self._file.flush()
+        else:
+            self._drain()
+
+    def close(self) -> None:
+        """Of our own descriptor; the caller closes what is the caller's."""
+        self._closed = True
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            try:
+                held, self._held = self._held, bytearray()
+                view = memoryview(held)
+                self._hash(view)
+                while view:
+                    view = view[os.write(fd, view) :]
+            finally:
+                os.close(fd)
+
+    def fileno(self) -> int:
+        raise io.UnsupportedOperation("fileno: the bytes must pass through here")
+
+    def finish(self) -> Measurement | None:
+        """None when the stream cannot be measured."""
+        if self._measurer is None or self.holes:
+            return None
+        return from_core(self._measurer.finish())
+
+
+class Source(Protocol):
+    """Bytes at offsets."""
+
+    size: int
+
+    def read_into(self, view: memoryview, offset: int) -> int: ...
+
+
+class FileSource:
+    """A descriptor of our own; the caller's position stays."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.size = os.fstat(fd).st_size
+
+    def read_into(self, view: memoryview, offset: int) -> int:
+        done = 0
+        while done < len(view):
+            n = os.preadv(self.fd, [view[done:]], offset + done)
+            if n == 0:
+                break
+            done += n
+        return done
+
+
+class ObjectSource:
+    """The caller's file object: BytesIO, a member of an archive, a remote file."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        position = file.tell()
+        file.seek(0, os.SEEK_END)
+        self.size = file.tell()
+        file.seek(position)
+
+    def read_into(self, view: memoryview, offset: int) -> int:
+        self._file.seek(offset)
+        done = 0
+        while done < len(view):
+            data = self._file.read(min(len(view) - done, _READ_BYTES))
+            if not data:
+                break
+            view[done : done + len(data)] = data
+            done += len(data)
+        return done
+
+
+class MeasuredReader:
+    """Serves bytes only after it hashed them. With `expected` leaves, only the bytes that have these digests.
+
+    Leaf by leaf: whole leaves are read straight into the caller's memory and hashed there; parts of a leaf come from a copy
+    that was hashed. A leaf that is read again must be what it was.
+    """
+
+    def __init__(
+        self, source: Source, *, name: str, expected: list[bytes] | None = None, strict: bool = False, position: int = 0
+    ) -> None:
+        self.source = source
+        self.error: Exception | None = None
+        self.changed = False
+        self._name = name
+        self._expected = expected
+        self._strict = strict
+        self._position = position
+        self._count = -(-source.size // LEAF)
+        self._leaves: list[bytes | None] = [None] * self._count
+        self._cache: OrderedDict[int, bytes] = OrderedDict()
+
+    # -------------------------------------------------------------------------------------- leaves
+
+    def _saw(self, first: int, digests: bytes) -> None:
+        """Compare with what is expected and with what was seen before; strict readers refuse, others remember."""
+        size = 32
+        for i in range(len(digests) // size):
+            digest = digests[i * size : (i + 1) * size]
+            index = first + i
+            known = self._leaves[index] if self._expected is None else self._expected[index]
+            if known is not None and known != digest:
+                self.changed = True
+                if self._strict:
+                    raise FileChanged("changed while it was read, or is not what was verified", where=self._name)
+            self._leaves[index] = digest
+
+    def _leaf(self, index: int) -> bytes:
+        data = self._cache.get(index)
+        if data is not None:
+            self._cache.move_to_end(index)
+            return data
+        buffer = bytearray(min(LEAF, self.source.size - index * LEAF))
+        n = self.source.read_into(memoryview(buffer), index * LEAF)
+        if n < len(buffer):
+            self._short()
+        data = bytes(buffer[:n])
+        self._saw(index, _core.chunk_digests(data))
+        self._cache[index] = data
+        while len(self._cache) > _CACHED_LEAVES:
+            self._cache.popitem(last=False)
+        return data
+
+    def _short(self) -> None:
+        self.changed = True
+        if self._strict:
+            raise FileChanged("became shorter while it was read", where=self._name)
+
+    def _fill(self, view: memoryview) -> int:
+        """Like readinto, at the position."""
+        done = 0
+        while done < len(view) and self._position < self.source.size:
+            index, offset = divmod(self._position, LEAF)
+            whole = self._whole(len(view) - done) if offset == 0 else 0
+            n = self._straight(view[done : done + whole], index) if whole else self._part(view[done:], index, offset)
+            if n == 0:
+                break
+            done += n
+            self._position += n
+        return done
+
+    def _whole(self, room: int) -> int:
+        """How many bytes of whole leaves fit, the short last leaf of the file included."""
+        rest = self.source.size - self._position
+        return rest if rest <= room else room - room % LEAF
+
+    def _straight(self, view: memoryview, index: int) -> int:
+        n = self.source.read_into(view, index * LEAF)
+        if n < len(view):
+            self._short()
+        if n:
+            self._saw(index, _core.chunk_digests(view[:n]))
+        return n
+
+    def _part(self, view: memoryview, index: int, offset: int) -> int:
+        piece = memoryview(self._leaf(index))[offset : offset + len(view)]
+        view[: len(piece)] = piece
+        return len(piece)
+
+    # ------------------------------------------------------------------------------ the file protocol
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        try:
+            return self._fill(view)
+        except Exception as error:
+            self.error = error
+            return 0
+
+    def read(self, n: int | None = -1) -> bytes:
+        self._raise()
+        rest = max(0, self.source.size - self._position)
+        buffer = bytearray(rest if n is None or n < 0 else min(n, rest))
+        try:
+            done = self._fill(memoryview(buffer))
+        except Exception as error:
+            self.error = error
+            raise
+        return bytes(buffer[:done])
+
+    def readline(self, limit: int = -1) -> bytes:
+        self._raise()
+        pieces = []
+        rest = limit if limit is not None and limit >= 0 else self.source.size
+        while rest > 0 and self._position < self.source.size:
+            index, offset = divmod(self._position, LEAF)
+            leaf = self._leaf(index)
+            end = leaf.find(b"\n", offset, offset + rest)
+            piece = leaf[offset : end + 1] if end >= 0 else leaf[offset : offset + rest]
+            self._position += len(piece)
+            rest -= len(piece)
+            pieces.append(piece)
+            if end >= 0 or not piece:
+                break
+        return b"".join(pieces)
+
+    def _raise(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.source.size}[whence]
+        if base + offset < 0:
+            raise OSError(22, "Invalid argument")
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return False
+
+    def flush(self) -> None:
+        return
+
+    def fileno(self) -> int:
+        # torch reads legacy files through the descriptor when there is one
+        raise io.UnsupportedOperation("fileno: the bytes must pass through here")
+
+    # ------------------------------------------------------------------------------------- the result
+
+    def mapped(self, leaves: bytes) -> None:
+        """The whole content as somebody mapped it: must agree with what was served."""
+        self._saw(0, leaves)
+
+    def finish(self) -> Measurement:
+        """Hash what was never asked for; the tree digest of the whole content."""
+        for index, leaf in enumerate(self._leaves):
+            if leaf is None:
+                self._leaf(index)
+        digests = b"".join(leaf for leaf in self._leaves if leaf is not None)
+        return Measurement("file", None, Digest("sha256", _core.tree_root("sha256", digests)), self.source.size, 1)
+
+
+def leaves_of(source: Source) -> list[bytes]:
+    """The digest of every leaf, on all cores."""
+    found = bytearray()
+    buffer = memoryview(bytearray(min(_READ_BYTES, max(source.size, 1))))
+    for offset in range(0, source.size, _READ_BYTES):
+        room = buffer[: min(len(buffer), source.size - offset)]
+        if source.read_into(room, offset) < len(room):
+            raise FileChanged("became shorter while it was read")
+        found += _core.chunk_digests(room)
+    return [bytes(found[i : i + 32]) for i in range(0, len(found), 32)]

@@ -1,0 +1,177 @@
+/* test_oom.c - the formats without memory: every scenario is run with its first, second, ... allocation failing, until it
+ * runs through. Each failure must say ATLAS_E_NOMEM, leak nothing (LeakSanitizer watches) and leave a retry working. The
+ * linker sends every malloc, calloc and realloc of the library here (csrc/Makefile). */
+#include "format/assertion.h"
+#include "format/atlasml.h"
+#include "format/cose.h"
+#include "notation.h"
+#include "sample.h"
+#include "test.h"
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t n);
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t n);
+
+static size_t countdown; /* the allocation that fails; 0: none does */
+static bool persistent;  /* and all after it */
+static bool failed;      /* did one */
+
+static bool fails(void)
+{
+    if (countdown == 0) {
+        return false;
+    }
+    if (countdown > 1) {
+        countdown--;
+        return false;
+    }
+    countdown = persistent ? 1 : 0;
+    failed = true;
+    return true;
+}
+
+void *__wrap_malloc(size_t n)
+{
+    return fails() ? NULL : __real_malloc(n);
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+    return fails() ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *p, size_t n)
+{
+    return fails() ? NULL : __real_realloc(p, n);
+}
+
+/* ----------------------------------------------------------------------------------------------- scenarios */
+
+static struct atlas_buf store;    /* the sample, made before memory runs out */
+static struct atlas_buf unsorted; /* a map of 100 keys in no order */
+
+static int read_store(struct atlas_error *error)
+{
+    struct atlas_buf text = ATLAS_BUF_INIT;
+    int rc = dump_store(atlas_buf_span(&store), &text, error);
+    rc = rc == ATLAS_OK ? atlas_buf_check(&text, error) : rc;
+    atlas_buf_release(&text);
+    return rc;
+}
+
+static int check_unsorted(struct atlas_error *error)
+{
+    return atlas_cbor_check(atlas_buf_span(&unsorted), "", error);
+}
+
+static int write_map(struct atlas_error *error)
+{
+    struct atlas_buf b = ATLAS_BUF_INIT;
+    struct atlas_cbor_map m = ATLAS_CBOR_MAP_INIT;
+    for (unsigned i = 0; i < 50; i++) {
+        struct atlas_buf *entry = atlas_cbor_map_entry(&m);
+        atlas_cbor_write_uint(entry, i);
+        atlas_cbor_write_text(entry, ATLAS_LIT("some text that makes the buffer grow"));
+    }
+    int rc = atlas_cbor_map_write(&m, &b, error);
+    atlas_cbor_map_release(&m);
+    atlas_buf_release(&b);
+    return rc;
+}
+
+static int write_cose(struct atlas_error *error)
+{
+    struct atlas_buf protected_ = ATLAS_BUF_INIT;
+    struct atlas_buf b = ATLAS_BUF_INIT;
+    struct atlas_span x = ATLAS_LIT("x");
+    int rc = atlas_cose_write_protected(&protected_, ATLAS_COSE_ES256, &x, 1, error);
+    if (rc == ATLAS_OK) {
+        rc = atlas_cose_write(&b, atlas_buf_span(&protected_), x, x, &x, 1, error);
+    }
+    if (rc == ATLAS_OK) {
+        atlas_cose_write_countersignature(&b, x, x);
+        rc = atlas_buf_check(&b, error);
+    }
+    atlas_buf_release(&protected_);
+    atlas_buf_release(&b);
+    return rc;
+}
+
+static int write_assertions(struct atlas_error *error)
+{
+    struct atlas_buf b = ATLAS_BUF_INIT;
+    struct atlas_span payload;
+    struct atlas_span x = ATLAS_LIT("x");
+    struct atlas_c2pa_status status = {x, x};
+    struct atlas_c2pa_link link = {.url = ATLAS_LIT("self#jumbf=/c2pa/" SAMPLE_PARENT), .hash = x, .size = {true, 1}};
+    struct atlas_c2pa_ingredient ingredient = {.relationship = ATLAS_C2PA_INPUT_TO, .has_data = true, .data = link,
+                                               .has_active_manifest = true, .active_manifest = link};
+    struct atlas_c2pa_action action = {.action = x, .redacted = x, .when = x};
+    struct atlas_ml_input input = {.ingredient = x, .name = x, .role = x, .via = x, .alg = ATLAS_SHA256,
+                                   .flat = {.alg = ATLAS_SHA256, .n = 32}};
+    struct atlas_ml_measurement measurement = {.name = x, .alg = ATLAS_SHA256, .tree = {.alg = ATLAS_SHA256, .n = 32}};
+    int rc;
+    ATLAS_TRY(atlas_c2pa_validation_results_write(&b, &status, 1, &status, 1, error));
+    ATLAS_TRY(atlas_c2pa_ingredient_write(&b, &ingredient, error));
+    ATLAS_TRY(atlas_c2pa_action_write(&b, &action, error));
+    ATLAS_TRY(atlas_c2pa_asset_type_write(&b, x, &x, 1, error));
+    ATLAS_TRY(atlas_ml_inputs_write(&b, &input, 1, error));
+    ATLAS_TRY(atlas_ml_measurement_write(&b, &measurement, error));
+    ATLAS_TRY(atlas_c2pa_assertion_write(&b, x, ATLAS_SPAN_NONE, ATLAS_LIT("\xa0"), &payload, error));
+out:
+    atlas_buf_release(&b);
+    return rc;
+}
+
+/* -------------------------------------------------------------------------------------------------- tests */
+
+typedef int (*scenario_fn)(struct atlas_error *error);
+
+/* The number of allocations that the scenario makes; 0 when some failure was not reported as one. */
+static size_t exhaust(scenario_fn scenario, bool all_after_it)
+{
+    for (size_t n = 1; n < 100000; n++) {
+        struct atlas_error error = ATLAS_ERROR_INIT;
+        countdown = n;
+        persistent = all_after_it;
+        failed = false;
+        int rc = scenario(&error);
+        countdown = 0;
+        if (rc == ATLAS_OK) {
+            return failed ? 0 : n;
+        }
+        if (rc != ATLAS_E_NOMEM || error.code != ATLAS_E_NOMEM || scenario(NULL) != ATLAS_OK) {
+            return 0;
+        }
+    }
+    return 0;
+}
+
+TEST(every_failed_allocation_of_the_formats_is_reported)
+{
+    static const scenario_fn scenarios[] = {read_store, check_unsorted, write_map, write_cose, write_assertions};
+    sample_store(&store);
+    atlas_buf_append(&unsorted, ATLAS_LIT("\xb8\x64"));
+    for (unsigned i = 0; i < 100; i++) {
+        atlas_cbor_write_uint(&unsorted, 100 - i);
+        atlas_cbor_write_null(&unsorted);
+    }
+    size_t points = 0;
+    bool good = true;
+    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++) {
+        size_t once = exhaust(scenarios[i], false);
+        size_t always = exhaust(scenarios[i], true);
+        if (once < 2 || always < 2) {
+            printf("    scenario %zu: %zu and %zu\n", i, once, always);
+            good = false;
+        }
+        points += once + always;
+    }
+    atlas_buf_release(&store);
+    atlas_buf_release(&unsorted);
+    printf("    %zu points of failure\n", points);
+    CHECK(good);
+}

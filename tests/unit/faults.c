@@ -1,0 +1,111 @@
+/* Preloaded by test_measure_faults.py: makes system calls fail in the way that ATLAS_FAULT names, and the n-th allocation
+ * of the core or of libcrypto after fault_arm(n). */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+static int is(const char *name)
+{
+    const char *fault = getenv("ATLAS_FAULT");
+    return fault != NULL && strcmp(fault, name) == 0;
+}
+
+static ssize_t faulty_pread(const char *symbol, int fd, void *buffer, size_t n, off_t offset)
+{
+    static __thread unsigned calls;
+    ssize_t (*real)(int, void *, size_t, off_t);
+    *(void **)&real = dlsym(RTLD_NEXT, symbol);
+    calls++;
+    if (is("eio") && offset + (off_t)n > (2 << 20)) {
+        errno = EIO;
+        return -1;
+    }
+    if (is("eintr") && calls % 2 == 1) {
+        errno = EINTR;
+        return -1;
+    }
+    if (is("short") && n > 70001) {
+        n = 70001;
+    }
+    return real(fd, buffer, n, offset);
+}
+
+ssize_t pread(int fd, void *buffer, size_t n, off_t offset)
+{
+    return faulty_pread("pread", fd, buffer, n, offset);
+}
+
+ssize_t pread64(int fd, void *buffer, size_t n, off_t offset)
+{
+    return faulty_pread("pread64", fd, buffer, n, offset);
+}
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument)
+{
+    int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    *(void **)&real = dlsym(RTLD_NEXT, "pthread_create");
+    return is("nothread") ? EAGAIN : real(thread, attributes, start, argument);
+}
+
+struct dirent;
+struct dirent *readdir(void *stream)
+{
+    static unsigned calls;
+    struct dirent *(*real)(void *);
+    *(void **)&real = dlsym(RTLD_NEXT, "readdir");
+    if (is("readdir") && ++calls > 4) {
+        errno = EIO;
+        return NULL;
+    }
+    return real(stream);
+}
+
+/* ---------------------------------------------------------------------------------------------------- allocation */
+
+extern void *__libc_malloc(size_t n);
+extern void *__libc_calloc(size_t n, size_t size);
+extern void *__libc_realloc(void *p, size_t n);
+
+static atomic_long countdown; /* the allocation that fails is the one that makes it 0 */
+
+void fault_arm(long n)
+{
+    atomic_store(&countdown, n);
+}
+
+/* Did it happen? Disarmed in any case. */
+int fault_fired(void)
+{
+    return atomic_exchange(&countdown, 0) <= 0;
+}
+
+static int fails(void *caller)
+{
+    Dl_info info;
+    if (atomic_load(&countdown) <= 0 || dladdr(caller, &info) == 0 || info.dli_fname == NULL ||
+        (strstr(info.dli_fname, "_core") == NULL && strstr(info.dli_fname, "libcrypto") == NULL)) {
+        return 0;
+    }
+    return atomic_fetch_sub(&countdown, 1) == 1;
+}
+
+void *malloc(size_t n)
+{
+    return fails(__builtin_return_address(0)) ? (errno = ENOMEM, NULL) : __libc_malloc(n);
+}
+
+void *calloc(size_t n, size_t size)
+{
+    return fails(__builtin_return_address(0)) ? (errno = ENOMEM, NULL) : __libc_calloc(n, size);
+}
+
+void *realloc(void *p, size_t n)
+{
+    return fails(__builtin_return_address(0)) ? (errno = ENOMEM, NULL) : __libc_realloc(p, n);
+}
