@@ -495,3 +495,61 @@ int atlas_document_signature_check(struct atlas_signed_document *document, const
     }
     return rc;
 }
+
+/* --------------------------------------------------------------------------------------------------- pools */
+
+static int issued_other(struct atlas_span all, const struct atlas_certificate *one, bool *ret_issued,
+                        struct atlas_error *error)
+{
+    struct atlas_span der;
+    struct atlas_certificate other;
+    *ret_issued = false;
+    while (atlas_certificate_next(&all, &der)) {
+        int rc = atlas_certificate_read(der, &other, error);
+        if (rc < 0) {
+            return rc;
+        }
+        if (strcmp(one->subject, other.issuer) == 0) {
+            *ret_issued = true;
+        }
+    }
+    return ATLAS_OK;
+}
+
+#define MAX_POOL 32
+
+int atlas_pool_chain(const struct atlas_buf *certificates, const char *name, struct atlas_buf *ret_chain,
+                     struct atlas_span *ret_leaf, struct atlas_error *error)
+{
+    int rc = ATLAS_OK;
+    struct atlas_span rest = atlas_buf_span(certificates);
+    struct atlas_span leaf = ATLAS_SPAN_NONE;
+    struct atlas_span der;
+    struct atlas_buf others = ATLAS_BUF_INIT;
+    for (size_t n = 0; atlas_certificate_next(&rest, &der); n++) {
+        struct atlas_certificate view;
+        bool issued;
+        if (n == MAX_POOL) {
+            ATLAS_TRY(atlas_error_set(error, ATLAS_E_LIMIT, name, "more than %d certificates", MAX_POOL));
+        }
+        ATLAS_TRY(atlas_certificate_read(der, &view, error));
+        ATLAS_TRY(issued_other(atlas_buf_span(certificates), &view, &issued, error));
+        if (issued) {
+            atlas_buf_append(&others, der);
+        } else if (leaf.p == NULL || atlas_span_equal(leaf, der)) {
+            leaf = der;
+        } else {
+            ATLAS_TRY(atlas_error_set(error, ATLAS_E_CHAIN, name, "the collateral holds more than one device certificate"));
+        }
+    }
+    if (leaf.p == NULL) {
+        ATLAS_TRY(atlas_error_set(error, ATLAS_E_NOT_FOUND, name, "the collateral holds no certificate of the device"));
+    }
+    atlas_buf_append(ret_chain, leaf);
+    atlas_buf_append(ret_chain, atlas_buf_span(&others));
+    ATLAS_TRY(atlas_buf_check(ret_chain, error));
+    *ret_leaf = atlas_span_sub(atlas_buf_span(ret_chain), 0, leaf.n);
+out:
+    atlas_buf_release(&others);
+    return rc;
+}

@@ -84,6 +84,10 @@ int atlas_document_signer_check(struct atlas_collateral *c, struct atlas_signed_
 int atlas_document_signature_check(struct atlas_signed_document *document, const char *where,
                                    struct atlas_error *error) ATLAS_MUST_CHECK;
 
+/* The chain in a pool of certificates in any order: the one that issued none of the others first, then all others. */
+int atlas_pool_chain(const struct atlas_buf *certificates, const char *name, struct atlas_buf *ret_chain,
+                     struct atlas_span *ret_leaf, struct atlas_error *error) ATLAS_MUST_CHECK;
+
 /* --------------------------------------------------------------------------------------------- policy */
 
 enum atlas_rule { ATLAS_RULE_REJECT = 0, ATLAS_RULE_WARN = 1, ATLAS_RULE_ALLOW = 2 };
@@ -136,6 +140,11 @@ struct atlas_snp_policy {
     const struct atlas_json *id_key_digest;
     const struct atlas_json *author_key_digest;
     const struct atlas_json *chip_id;
+};
+
+/* Security patch levels of AMD firmware; fmc -1 where the product has none. */
+struct atlas_snp_levels {
+    int16_t fmc, bl, tee, snp, ucode;
 };
 
 struct atlas_gpu_policy {
