@@ -74,7 +74,7 @@ def is_private(header: str) -> bool:
     """A header that only its own folder or stage may see."""
     parts = header.split("/")
     if parts[0] == "port" and len(parts) == 3:
-        return header != "port/crypto/crypto.h"
+        return header not in {"port/crypto/crypto.h", "port/crypto/vendor.h"}
     return parts[0] == "stage" and "_" in parts[1]
 
 

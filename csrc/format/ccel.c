@@ -88,7 +88,8 @@ static int take_digests(struct atlas_ccel *log, uint32_t n, struct atlas_ccel_ev
         }
         uint16_t size = size_of(log, algorithm);
         if (size == 0 || !atlas_span_take(&log->rest, size, &digest)) {
-            return bad(log, size == 0 ? "a digest of an algorithm that the header does not name" : "an event is cut off");
+            return bad(log,
+                       size == 0 ? "a digest of an algorithm that the header does not name" : "an event is cut off");
         }
         if (algorithm == ATLAS_TPM_ALG_SHA384 && event->sha384.p != NULL) {
             return bad(log, "an event with two digests of one algorithm");

@@ -1,6 +1,6 @@
 /*
- * ccel.h - the confidential computing event log: TCG PC Client Platform Firmware Profile, 10.2, "crypto agile" form, with
- * the measurement registers of UEFI 2.10, 38.4.1 instead of PCRs. A cursor over borrowed bytes.
+ * ccel.h - the confidential computing event log: TCG PC Client Platform Firmware Profile, 10.2, "crypto agile" form,
+ * with the measurement registers of UEFI 2.10, 38.4.1 instead of PCRs. A cursor over borrowed bytes.
  */
 #ifndef ATLAS_FORMAT_CCEL_H
 #define ATLAS_FORMAT_CCEL_H

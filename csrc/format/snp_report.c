@@ -67,11 +67,13 @@ int atlas_snp_report_read(struct atlas_span bytes, struct atlas_snp_report *ret_
         return atlas_error_at(error, ATLAS_E_UNSUPPORTED, 0x34, where, "the signature is not ECDSA on P-384");
     }
     if (r.signing_key != ATLAS_SNP_VCEK && r.signing_key != ATLAS_SNP_VLEK) {
-        return atlas_error_at(error, ATLAS_E_UNSUPPORTED, 0x48, where, "the report is signed by neither a VCEK nor a VLEK");
+        return atlas_error_at(error, ATLAS_E_UNSUPPORTED, 0x48, where,
+                              "the report is signed by neither a VCEK nor a VLEK");
     }
     if (!read_signature(atlas_span_sub(report, ATLAS_SNP_SIGNED_SIZE, ATLAS_SNP_REPORT_SIZE - ATLAS_SNP_SIGNED_SIZE),
                         r.signature)) {
-        return atlas_error_at(error, ATLAS_E_EVIDENCE, ATLAS_SNP_SIGNED_SIZE, where, "the signature does not fit P-384");
+        return atlas_error_at(error, ATLAS_E_EVIDENCE, ATLAS_SNP_SIGNED_SIZE, where,
+                              "the signature does not fit P-384");
     }
     r.trailing = bytes.n - ATLAS_SNP_REPORT_SIZE;
     *ret_report = r;

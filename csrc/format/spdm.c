@@ -59,7 +59,8 @@ static int bad(struct atlas_span whole, struct atlas_span rest, const char *text
     return atlas_error_at(error, ATLAS_E_EVIDENCE, whole.n - rest.n, where, "%s", text);
 }
 
-static int read_request(struct atlas_span whole, struct atlas_span *rest, struct atlas_spdm *r, struct atlas_error *error)
+static int read_request(struct atlas_span whole, struct atlas_span *rest, struct atlas_spdm *r,
+                        struct atlas_error *error)
 {
     struct atlas_span request;
     if (!atlas_span_take(rest, REQUEST_SIZE, &request)) {
@@ -112,7 +113,8 @@ static int check_opaque(struct atlas_span whole, const struct atlas_spdm *r, str
 }
 
 /* version, code, two parameters, number of blocks, 24-bit size of the record. */
-static int read_response(struct atlas_span whole, struct atlas_span *rest, struct atlas_spdm *r, struct atlas_error *error)
+static int read_response(struct atlas_span whole, struct atlas_span *rest, struct atlas_spdm *r,
+                         struct atlas_error *error)
 {
     struct atlas_span head;
     uint16_t opaque_size;

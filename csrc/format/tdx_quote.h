@@ -2,7 +2,8 @@
  * tdx_quote.h - Intel TDX quotes, versions 4 and 5, as views. Structure only: nothing here is verified.
  *
  * Source: Intel TDX DCAP Quoting Library API, appendix A.3 (version 4) and A.4 (version 5). All integers little endian.
- * Bytes after the authentication data exist in the field (buffers of fixed size) and are signed by nobody: counted, not read.
+ * Bytes after the authentication data exist in the field (buffers of fixed size) and are signed by nobody: counted, not
+ * read.
  */
 #ifndef ATLAS_FORMAT_TDX_QUOTE_H
 #define ATLAS_FORMAT_TDX_QUOTE_H

@@ -87,8 +87,8 @@ struct atlas_json_field {
 #define ATLAS_JSON_OPTIONAL_HEX(type, name, size, member) \
     {name, ATLAS_JSON_WANT_HEX, false, offsetof(struct type, member), size}
 
-/* Fill `view`, which the caller has zeroed, by the table. Members that the table does not name are passed over, or, when
- * `closed`, refused: a misspelt rule must not be a rule that is not there. */
+/* Fill `view`, which the caller has zeroed, by the table. Members that the table does not name are passed over, or,
+ * when `closed`, refused: a misspelt rule must not be a rule that is not there. */
 int atlas_json_read(const struct atlas_json *object, const struct atlas_json_field *fields, size_t n, bool closed,
                     const char *where, void *view, struct atlas_error *error) ATLAS_MUST_CHECK;
 

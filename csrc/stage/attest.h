@@ -9,9 +9,9 @@
  *   2. tcb         is the platform's firmware current enough for the policy? status, advisories, dates, freshness
  *   3. appraisal   is this the software and configuration that the policy names?
  *
- * A result holds only when every check of its group was run and passed; nothing that was not checked counts as passed. A
- * policy that names no measurement never gives "attested", only "genuine hardware, unknown software". Evidence under a
- * root that is not the vendor's own (`anchor`) is never hardware-rooted.
+ * A result holds only when every check of its group was run and passed; nothing that was not checked counts as passed.
+ * A policy that names no measurement never gives "attested", only "genuine hardware, unknown software". Evidence under
+ * a root that is not the vendor's own (`anchor`) is never hardware-rooted.
  */
 #ifndef ATLAS_STAGE_ATTEST_H
 #define ATLAS_STAGE_ATTEST_H
@@ -32,9 +32,9 @@ struct atlas_collateral; /* owner; remembers which of its signatures were verifi
 int atlas_collateral_new(struct atlas_collateral **ret_collateral, struct atlas_error *error) ATLAS_MUST_CHECK;
 void atlas_collateral_free(struct atlas_collateral *collateral);
 
-/* Add one file; what it is shows from its bytes: a dcap-qvl bundle (JSON), the body of a PCS answer (TCB info, QE identity),
- * Intel's sgx_ql_qve_collateral_t as a dump, certificates (PEM, percent-encoded PEM, DER), CRLs (DER, PEM, hexadecimal).
- * Two documents for one purpose that differ are refused. */
+/* Add one file; what it is shows from its bytes: a dcap-qvl bundle (JSON), the body of a PCS answer (TCB info, QE
+ * identity), Intel's sgx_ql_qve_collateral_t as a dump, certificates (PEM, percent-encoded PEM, DER), CRLs (DER, PEM,
+ * hexadecimal). Two documents for one purpose that differ are refused. */
 int atlas_collateral_add(struct atlas_collateral *collateral, struct atlas_span bytes,
                          struct atlas_error *error) ATLAS_MUST_CHECK;
 
@@ -42,7 +42,8 @@ int atlas_collateral_add(struct atlas_collateral *collateral, struct atlas_span 
 
 struct atlas_attest_policy; /* owner; immutable */
 
-/* From JSON (docs/attest.md has the schema and an example); bytes.p == NULL: the defaults. Unknown members are refused. */
+/* From JSON (docs/attest.md has the schema and an example); bytes.p == NULL: the defaults. Unknown members are refused.
+ */
 int atlas_attest_policy_new(struct atlas_span bytes, struct atlas_attest_policy **ret_policy,
                             struct atlas_error *error) ATLAS_MUST_CHECK;
 void atlas_attest_policy_free(struct atlas_attest_policy *policy);

@@ -303,8 +303,9 @@ static int add_json(struct atlas_collateral *c, struct atlas_span text, struct a
 
 /* ------------------------------------------------------------------------------------- Intel's structure dump */
 
-/* sgx_ql_qve_collateral_t as it lies in memory on x86-64: version, TEE type, seven {pointer, size}, then the seven blobs,
- * each with the NUL that its size counts. Of a pair only the lower half of the size means anything: the rest is padding. */
+/* sgx_ql_qve_collateral_t as it lies in memory on x86-64: version, TEE type, seven {pointer, size}, then the seven
+ * blobs, each with the NUL that its size counts. Of a pair only the lower half of the size means anything: the rest is
+ * padding. */
 #define DUMP_BLOBS 7
 #define DUMP_HEADER (8 + DUMP_BLOBS * 16)
 
@@ -323,7 +324,8 @@ static int take_blobs(struct atlas_span bytes, struct atlas_span ret_blobs[DUMP_
     for (size_t i = 0; i < DUMP_BLOBS; i++) {
         uint32_t size = atlas_le32(bytes.p + 8 + 16 * i + 8);
         if (!atlas_span_take(&rest, size, &ret_blobs[i])) {
-            return atlas_error_at(error, ATLAS_E_EVIDENCE, bytes.n - rest.n, where, "part %zu of the dump is cut off", i + 1);
+            return atlas_error_at(error, ATLAS_E_EVIDENCE, bytes.n - rest.n, where, "part %zu of the dump is cut off",
+                                  i + 1);
         }
     }
     return rest.n == 0 ? ATLAS_OK
@@ -539,7 +541,8 @@ int atlas_pool_chain(const struct atlas_buf *certificates, const char *name, str
         } else if (leaf.p == NULL || atlas_span_equal(leaf, der)) {
             leaf = der;
         } else {
-            ATLAS_TRY(atlas_error_set(error, ATLAS_E_CHAIN, name, "the collateral holds more than one device certificate"));
+            ATLAS_TRY(
+                atlas_error_set(error, ATLAS_E_CHAIN, name, "the collateral holds more than one device certificate"));
         }
     }
     if (leaf.p == NULL) {

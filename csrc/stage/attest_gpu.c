@@ -75,8 +75,9 @@ static int check_fwid(void *context, struct atlas_error *error)
     if (reported.p == NULL) {
         return mismatch(error, "the report names no firmware");
     }
-    return atlas_span_equal(certified, reported) ? ATLAS_OK
-                                                 : mismatch(error, "the report is of other firmware than the certificate");
+    return atlas_span_equal(certified, reported)
+               ? ATLAS_OK
+               : mismatch(error, "the report is of other firmware than the certificate");
 }
 
 /* NVIDIA revokes by OCSP only, and signs its reference manifests with XML signatures: neither can be checked here. */
@@ -166,7 +167,8 @@ static int compare_reference(struct run *r, const struct atlas_json *measurement
         compared++;
     }
     r->result->named_measurement = compared != 0;
-    return compared != 0 ? ATLAS_OK : atlas_step_say(error, ATLAS_STEP_NOT_CHECKED, "the reference lists no measurement");
+    return compared != 0 ? ATLAS_OK
+                         : atlas_step_say(error, ATLAS_STEP_NOT_CHECKED, "the reference lists no measurement");
 }
 
 static int check_reference(void *context, struct atlas_error *error)
@@ -177,7 +179,8 @@ static int check_reference(void *context, struct atlas_error *error)
         return atlas_step_say(error, ATLAS_STEP_NOT_CHECKED, "the policy has no reference values");
     }
     if (entry == NULL) {
-        return atlas_error_set(error, ATLAS_E_NOT_FOUND, "SPDM report", "no reference values for this driver and VBIOS");
+        return atlas_error_set(error, ATLAS_E_NOT_FOUND, "SPDM report",
+                               "no reference values for this driver and VBIOS");
     }
     int rc = compare_reference(r, atlas_json_member(entry, "measurements"), error);
     if (rc != ATLAS_STEP_NOT_CHECKED) {

@@ -34,8 +34,8 @@ static int check_list(const struct atlas_json *list, size_t size, const char *na
     }
     for (size_t i = 0; i < atlas_json_count(list); i++) {
         if (!atlas_json_hex(atlas_json_at(list, i), bytes, size)) {
-            return atlas_error_set(error, ATLAS_E_JSON, where, "\"%s\" holds something else than %zu bytes in hexadecimal",
-                                   name, size);
+            return atlas_error_set(error, ATLAS_E_JSON, where,
+                                   "\"%s\" holds something else than %zu bytes in hexadecimal", name, size);
         }
     }
     return ATLAS_OK;
@@ -136,7 +136,8 @@ static int read_accepted(const struct atlas_json *list, uint32_t *accepted, stru
             status = atlas_tcb_status_of(name);
         }
         if (status == ATLAS_TCB_NONE || status == ATLAS_TCB_REVOKED || status >= ATLAS_TCB_NOT_SUPPORTED) {
-            return atlas_error_set(error, ATLAS_E_JSON, where, "\"accept_status\" holds something that cannot be accepted");
+            return atlas_error_set(error, ATLAS_E_JSON, where,
+                                   "\"accept_status\" holds something that cannot be accepted");
         }
         bits |= 1u << status;
     }

@@ -136,7 +136,8 @@ static int check_revocation(void *context, struct atlas_error *error)
         return atlas_step_say(error, ATLAS_STEP_NOT_CHECKED, "no revocation list was given");
     }
     if (r->request->at > r->path.crl_next_update) {
-        return atlas_error_set(error, ATLAS_E_EXPIRED, "VCEK", "the revocation list was due to be replaced before this time");
+        return atlas_error_set(error, ATLAS_E_EXPIRED, "VCEK",
+                               "the revocation list was due to be replaced before this time");
     }
     return ATLAS_OK; /* AMD lists intermediates; no list for single chips exists */
 }
@@ -159,7 +160,8 @@ static int check_minimum(void *context, struct atlas_error *error)
     }
     bool good = at_least(&levels, r->policy);
     r->result->tcb_status = good ? ATLAS_TCB_MEETS_MINIMUM : ATLAS_TCB_BELOW_MINIMUM;
-    return good ? ATLAS_OK : atlas_error_set(error, ATLAS_E_TCB, "TCB", "the reported TCB is below the policy's minimum");
+    return good ? ATLAS_OK
+                : atlas_error_set(error, ATLAS_E_TCB, "TCB", "the reported TCB is below the policy's minimum");
 }
 
 /* ------------------------------------------------------------------------------------------------------ appraisal */
@@ -182,8 +184,9 @@ static int check_migration(void *context, struct atlas_error *error)
 static int check_vmpl(void *context, struct atlas_error *error)
 {
     const struct run *r = context;
-    return r->report.vmpl <= r->policy->max_vmpl ? ATLAS_OK
-                                                 : mismatch(error, "the report was asked for at a lower privilege level");
+    return r->report.vmpl <= r->policy->max_vmpl
+               ? ATLAS_OK
+               : mismatch(error, "the report was asked for at a lower privilege level");
 }
 
 static int check_guest_policy(void *context, struct atlas_error *error)
@@ -193,8 +196,9 @@ static int check_guest_policy(void *context, struct atlas_error *error)
     if (wanted.mask == 0) {
         return ATLAS_STEP_NOT_APPLICABLE;
     }
-    return (r->report.policy & wanted.mask) == wanted.value ? ATLAS_OK
-                                                            : mismatch(error, "the guest's policy is not that of the policy");
+    return (r->report.policy & wanted.mask) == wanted.value
+               ? ATLAS_OK
+               : mismatch(error, "the guest's policy is not that of the policy");
 }
 
 static int check_guest_svn(void *context, struct atlas_error *error)

@@ -171,7 +171,8 @@ int atlas_binding_check(const struct atlas_attest_request *request, struct atlas
     if (request->report_data.p == NULL) {
         result->binding = ATLAS_BINDING_ABSENT;
         if (request->policy->require_binding) {
-            return atlas_error_set(error, ATLAS_E_NOT_FOUND, "report data", "nothing was given to compare the report data with");
+            return atlas_error_set(error, ATLAS_E_NOT_FOUND, "report data",
+                                   "nothing was given to compare the report data with");
         }
         return ATLAS_STEP_NOT_APPLICABLE;
     }

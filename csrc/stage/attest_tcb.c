@@ -157,7 +157,8 @@ static bool configuration_needed(enum atlas_tcb_status status)
            status == ATLAS_TCB_OUT_OF_DATE_CONFIGURATION_NEEDED;
 }
 
-/* A TD that was launched on what is out of date, on a platform that has been updated since: relaunching it is enough. */
+/* A TD that was launched on what is out of date, on a platform that has been updated since: relaunching it is enough.
+ */
 enum atlas_tcb_status atlas_tcb_relaunch(enum atlas_tcb_status launch, enum atlas_tcb_status current)
 {
     bool launched_old = launch == ATLAS_TCB_OUT_OF_DATE || launch == ATLAS_TCB_OUT_OF_DATE_CONFIGURATION_NEEDED;

@@ -1,7 +1,7 @@
-/* attest_tdx.c - Intel TDX: the checks of Intel's quote verification library (4.1.2.5), each one a step, in its order. */
+/* attest_tdx.c - Intel TDX: the checks of Intel's quote verification library (4.1.2.5), each one a step, in its order.
+ */
 #include "base/le.h"
-#include "format/tdx_quote.h"
-#include "stage/attest_parts.h"
+#include "stage/attest_tdx.h"
 
 /* SHA-256 of the DER of "Intel SGX Root CA", valid 2018-05-21 to 2049-12-31. */
 static const struct atlas_pin intel_root = {
@@ -10,24 +10,10 @@ static const struct atlas_pin intel_root = {
      0x0e, 0x74, 0x24, 0x96, 0x43, 0x99, 0xe8, 0x85, 0xa7, 0xcb, 0xb8, 0xcc, 0xfa, 0xb6, 0x74, 0xd3},
 };
 
-struct run {
-    const struct atlas_attest_request *request;
-    struct atlas_attest *result;
-    struct atlas_collateral *collateral;
-    const struct atlas_attest_policy *policy;
-    struct atlas_anchors anchors;
-    struct atlas_tdx_quote quote;
-    struct atlas_buf pck_chain; /* DER, PCK first */
-    struct atlas_span pck_der;
-    struct atlas_certificate pck_view;
-    struct atlas_pck pck;
-    struct atlas_pki_path pck_path;
-};
-
 /* ------------------------------------------------------------------------------------------- PCK certificate */
 
 /* The chain is in the quote, or only the leaf is, or nothing: the rest comes with the collateral. */
-static int collect_pck(struct run *r, struct atlas_error *error)
+static int collect_pck(struct atlas_tdx_run *r, struct atlas_error *error)
 {
     int rc = ATLAS_OK;
     const struct atlas_tdx_quote *q = &r->quote;
@@ -41,7 +27,8 @@ static int collect_pck(struct run *r, struct atlas_error *error)
     }
     struct atlas_span rest = atlas_buf_span(&r->pck_chain);
     if (!atlas_certificate_next(&rest, &r->pck_der)) {
-        ATLAS_TRY(atlas_error_set(error, ATLAS_E_NOT_FOUND, "PCK", "neither quote nor collateral hold the PCK certificate"));
+        ATLAS_TRY(
+            atlas_error_set(error, ATLAS_E_NOT_FOUND, "PCK", "neither quote nor collateral hold the PCK certificate"));
     }
     ATLAS_TRY(atlas_certificate_read(r->pck_der, &r->pck_view, error));
 out:
@@ -50,7 +37,7 @@ out:
 
 static int check_pck_chain(void *context, struct atlas_error *error)
 {
-    struct run *r = context;
+    struct atlas_tdx_run *r = context;
     const struct atlas_pin *pins = r->anchors.vendor ? r->anchors.pins : &r->anchors.own;
     int rc = collect_pck(r, error);
     if (rc >= 0) {
@@ -66,9 +53,10 @@ static int check_pck_chain(void *context, struct atlas_error *error)
 /* 4.1.2.5.5, and the extension that everything about the platform is taken from. */
 static int check_pck_profile(void *context, struct atlas_error *error)
 {
-    struct run *r = context;
+    struct atlas_tdx_run *r = context;
     if (strstr(r->pck_view.common_name, "SGX PCK Certificate") == NULL) {
-        return atlas_error_set(error, ATLAS_E_CREDENTIAL, "PCK", "the certificate is not named \"SGX PCK Certificate\"");
+        return atlas_error_set(error, ATLAS_E_CREDENTIAL, "PCK",
+                               "the certificate is not named \"SGX PCK Certificate\"");
     }
     return atlas_pck_read(r->pck_der, &r->pck, error);
 }
@@ -77,7 +65,7 @@ static int check_pck_profile(void *context, struct atlas_error *error)
 
 static int check_tcb_signer(void *context, struct atlas_error *error)
 {
-    struct run *r = context;
+    struct atlas_tdx_run *r = context;
     return atlas_document_signer_check(r->collateral, &r->collateral->tcb_info, &r->anchors, r->request->at, "TCB info",
                                        error);
 }
@@ -93,7 +81,7 @@ static int not_from_the_future(int64_t issued, int64_t at, const char *what, str
 /* The bytes are interpreted only now that they are known to be Intel's. */
 static int check_tcb_info(void *context, struct atlas_error *error)
 {
-    struct run *r = context;
+    struct atlas_tdx_run *r = context;
     struct atlas_collateral *c = r->collateral;
     bool known = c->tcb_info.verified && c->info.document != NULL;
     int rc = atlas_document_signature_check(&c->tcb_info, "TCB info", error);
@@ -111,14 +99,14 @@ static int check_tcb_info(void *context, struct atlas_error *error)
 
 static int check_qe_signer(void *context, struct atlas_error *error)
 {
-    struct run *r = context;
+    struct atlas_tdx_run *r = context;
     return atlas_document_signer_check(r->collateral, &r->collateral->qe_identity, &r->anchors, r->request->at,
                                        "QE identity", error);
 }
 
 static int check_qe_identity(void *context, struct atlas_error *error)
 {
-    struct run *r = context;
+    struct atlas_tdx_run *r = context;
     struct atlas_collateral *c = r->collateral;
     bool known = c->qe_identity.verified && c->identity.document != NULL;
     int rc = atlas_document_signature_check(&c->qe_identity, "QE identity", error);
@@ -143,7 +131,7 @@ static int mismatch(struct atlas_error *error, const char *where, const char *te
 /* 4.1.2.5.10 and 4.1.2.5.11. */
 static int check_platform(void *context, struct atlas_error *error)
 {
-    struct run *r = context;
+    struct atlas_tdx_run *r = context;
     const struct atlas_tcb_info *info = &r->collateral->info;
     if (!info->tdx || info->version < 3) {
         return mismatch(error, "TCB info", "the TCB info is not for TDX");
@@ -160,7 +148,7 @@ static int check_platform(void *context, struct atlas_error *error)
 /* 4.1.2.5.12: the module that the quote was made under must be Intel's own. */
 static int check_module(void *context, struct atlas_error *error)
 {
-    struct run *r = context;
+    struct atlas_tdx_run *r = context;
     const struct atlas_tdx_body *body = &r->quote.body;
     const struct atlas_tdx_module *module = atlas_tcb_module(&r->collateral->info, body->tee_tcb_svn.p);
     if (module == NULL) {
@@ -191,7 +179,7 @@ static int reword(int rc, struct atlas_error *error, const char *text)
 /* 4.1.2.5.13 */
 static int check_qe_report(void *context, struct atlas_error *error)
 {
-    struct run *r = context;
+    struct atlas_tdx_run *r = context;
     int rc = atlas_signature_verify(ATLAS_COSE_ES256, r->pck_view.spki, r->quote.qe_report.whole, r->quote.qe_signature,
                                     error);
     return reword(rc, error, "the quoting enclave's report is not signed by the PCK");
@@ -200,7 +188,7 @@ static int check_qe_report(void *context, struct atlas_error *error)
 /* 4.1.2.5.14, and the other half of the report data is zero. */
 static int check_qe_binding(void *context, struct atlas_error *error)
 {
-    struct run *r = context;
+    struct atlas_tdx_run *r = context;
     int rc = ATLAS_OK;
     struct atlas_buf bytes = ATLAS_BUF_INIT;
     struct atlas_digest digest;
@@ -211,7 +199,8 @@ static int check_qe_binding(void *context, struct atlas_error *error)
     ATLAS_TRY(atlas_crypto_digest(ATLAS_SHA256, atlas_buf_span(&bytes), &digest, error));
     if (!atlas_span_equal_ct(atlas_span_sub(data, 0, 32), atlas_digest_span(&digest)) ||
         !atlas_span_all(atlas_span_sub(data, 32, 32), 0)) {
-        ATLAS_TRY(mismatch(error, "quoting enclave", "the attestation key is not the one that the quoting enclave reports"));
+        ATLAS_TRY(
+            mismatch(error, "quoting enclave", "the attestation key is not the one that the quoting enclave reports"));
     }
 out:
     atlas_buf_release(&bytes);
@@ -228,10 +217,11 @@ static bool masked_equal(const uint8_t *actual, const uint8_t *mask, const uint8
     return true;
 }
 
-/* 4.1.2.5.15, 4.1.2.9: the enclave is Intel's quoting enclave for TDX, not in debug mode (that is in the attributes). */
+/* 4.1.2.5.15, 4.1.2.9: the enclave is Intel's quoting enclave for TDX, not in debug mode (that is in the attributes).
+ */
 static int check_qe_enclave(void *context, struct atlas_error *error)
 {
-    struct run *r = context;
+    struct atlas_tdx_run *r = context;
     const struct atlas_qe_identity *id = &r->collateral->identity;
     const struct atlas_sgx_report *qe = &r->quote.qe_report;
     if (!id->td_qe || id->version < 2) {
@@ -255,7 +245,7 @@ static int check_qe_enclave(void *context, struct atlas_error *error)
 /* 4.1.2.5.17 */
 static int check_quote(void *context, struct atlas_error *error)
 {
-    struct run *r = context;
+    struct atlas_tdx_run *r = context;
     int rc = atlas_p256_verify(r->quote.attestation_key, r->quote.signed_part, r->quote.signature, error);
     return reword(rc, error, "the quote is not signed by its attestation key");
 }
@@ -265,12 +255,13 @@ static int check_quote(void *context, struct atlas_error *error)
 /* 4.1.2.5.19 and 4.1.2.5.1.20. */
 static int evaluate(void *context, struct atlas_error *error)
 {
-    struct run *r = context;
+    struct atlas_tdx_run *r = context;
     int rc = ATLAS_OK;
     struct atlas_attest *result = r->result;
     const struct atlas_collateral *c = r->collateral;
     struct atlas_platform platform = {&r->pck, r->quote.qe_report.isvsvn};
-    ATLAS_TRY(atlas_tcb_evaluate(&c->info, &c->identity, &platform, r->quote.body.tee_tcb_svn.p, &result->launch, error));
+    ATLAS_TRY(
+        atlas_tcb_evaluate(&c->info, &c->identity, &platform, r->quote.body.tee_tcb_svn.p, &result->launch, error));
     result->current = result->launch;
     result->two_svns = r->quote.body.tee_tcb_svn2.p != NULL;
     if (result->two_svns) {
@@ -288,7 +279,7 @@ out:
 
 static int check_accepted(void *context, struct atlas_error *error)
 {
-    struct run *r = context;
+    struct atlas_tdx_run *r = context;
     const struct atlas_tdx_policy *policy = &r->policy->tdx;
     enum atlas_tcb_status status = (enum atlas_tcb_status)r->result->tcb_status;
     bool accepted = status != ATLAS_TCB_NONE && (policy->accepted >> status & 1) != 0;
@@ -310,7 +301,7 @@ static int64_t earliest(int64_t a, int64_t b)
 }
 
 /* From when until when all of the collateral is valid, certificates included. */
-static void note_window(struct run *r)
+static void note_window(struct atlas_tdx_run *r)
 {
     const struct atlas_collateral *c = r->collateral;
     const struct atlas_pki_path *paths[] = {&r->pck_path, &c->tcb_info.path, &c->qe_identity.path};
@@ -329,7 +320,7 @@ static void note_window(struct run *r)
 /* What Intel would replace by now. Certificates have their own check and no grace. */
 static int check_fresh(void *context, struct atlas_error *error)
 {
-    struct run *r = context;
+    struct atlas_tdx_run *r = context;
     const struct atlas_collateral *c = r->collateral;
     note_window(r);
     int64_t crls = earliest(r->pck_path.crl_next_update,
@@ -353,7 +344,7 @@ static int check_fresh(void *context, struct atlas_error *error)
 
 static int check_evaluation_number(void *context, struct atlas_error *error)
 {
-    struct run *r = context;
+    struct atlas_tdx_run *r = context;
     uint64_t minimum = r->policy->tdx.min_evaluation_number;
     uint64_t platform = r->collateral->info.evaluation_number;
     uint64_t qe = r->collateral->identity.evaluation_number;
@@ -370,7 +361,7 @@ static int check_evaluation_number(void *context, struct atlas_error *error)
 
 static int check_tcb_date(void *context, struct atlas_error *error)
 {
-    struct run *r = context;
+    struct atlas_tdx_run *r = context;
     int64_t minimum = r->policy->tdx.min_tcb_date;
     if (minimum == 0) {
         return ATLAS_STEP_NOT_APPLICABLE;
@@ -393,7 +384,7 @@ static bool has_advisory(const struct atlas_tcb_evaluation *e, struct atlas_span
 
 static int check_advisories(void *context, struct atlas_error *error)
 {
-    struct run *r = context;
+    struct atlas_tdx_run *r = context;
     const struct atlas_json *list = r->policy->tdx.rejected_advisories;
     if (list == NULL) {
         return ATLAS_STEP_NOT_APPLICABLE;
@@ -404,162 +395,6 @@ static int check_advisories(void *context, struct atlas_error *error)
             (has_advisory(&r->result->launch, name) || has_advisory(&r->result->current, name))) {
             return atlas_error_set(error, ATLAS_E_TCB, "TCB", "the platform is subject to %.*s", (int)name.n,
                                    (const char *)name.p);
-        }
-    }
-    return ATLAS_OK;
-}
-
-/* ---------------------------------------------------------------------------------------------------- appraisal */
-
-#define ATTRIBUTE_TUD 0xffull              /* TD under debug; bit 0 is DEBUG, the others of the byte are reserved */
-#define ATTRIBUTE_SEPT_VE_DISABLE (1ull << 28)
-#define ATTRIBUTE_MIGRATABLE (1ull << 29)
-
-static uint64_t attributes(const struct run *r)
-{
-    return atlas_le64(r->quote.body.td_attributes.p);
-}
-
-/* A TD that can be debugged has no secrets from its host. No policy accepts one. */
-static int check_debug(void *context, struct atlas_error *error)
-{
-    const struct run *r = context;
-    return (attributes(r) & ATTRIBUTE_TUD) == 0 ? ATLAS_OK : mismatch(error, "TD", "the trust domain can be debugged");
-}
-
-static int check_masked(uint64_t actual, struct atlas_masked wanted, struct atlas_error *error, const char *text)
-{
-    if (wanted.mask == 0) {
-        return ATLAS_STEP_NOT_APPLICABLE;
-    }
-    return (actual & wanted.mask) == wanted.value ? ATLAS_OK : mismatch(error, "TD", text);
-}
-
-static int check_attributes(void *context, struct atlas_error *error)
-{
-    const struct run *r = context;
-    return check_masked(attributes(r), r->policy->tdx.attributes, error, "the attributes are not those of the policy");
-}
-
-static int check_xfam(void *context, struct atlas_error *error)
-{
-    const struct run *r = context;
-    return check_masked(atlas_le64(r->quote.body.xfam.p), r->policy->tdx.xfam, error, "XFAM is not that of the policy");
-}
-
-static int check_sept_ve(void *context, struct atlas_error *error)
-{
-    const struct run *r = context;
-    if ((attributes(r) & ATTRIBUTE_SEPT_VE_DISABLE) != 0) {
-        return ATLAS_OK;
-    }
-    return atlas_rule_apply(r->policy->tdx.sept_ve_disable, error,
-                            "SEPT_VE_DISABLE is clear: the host can make the trust domain fault on its own memory");
-}
-
-static int check_migratable(void *context, struct atlas_error *error)
-{
-    const struct run *r = context;
-    if ((attributes(r) & ATTRIBUTE_MIGRATABLE) == 0) {
-        return ATLAS_OK;
-    }
-    return atlas_rule_apply(r->policy->tdx.migratable, error, "the trust domain can be migrated");
-}
-
-/* A service TD may read and move this one: none, or one that the policy names. */
-static int check_service_td(void *context, struct atlas_error *error)
-{
-    const struct run *r = context;
-    struct atlas_span service = r->quote.body.mrservicetd;
-    const struct atlas_json *allowed = r->policy->tdx.registers[ATLAS_REG_MRSERVICETD];
-    if (service.p == NULL) {
-        return allowed != NULL ? mismatch(error, "TD", "the quote does not say which service TD it has") : ATLAS_STEP_NOT_APPLICABLE;
-    }
-    if (allowed == NULL) {
-        return atlas_span_all(service, 0) ? ATLAS_OK : mismatch(error, "TD", "the trust domain has a service TD");
-    }
-    return atlas_policy_list_check(allowed, service, "MRSERVICETD", error);
-}
-
-static int check_flag(int8_t flag, enum atlas_rule rule, struct atlas_error *error, const char *text)
-{
-    if (rule == ATLAS_RULE_ALLOW || flag == 0) {
-        return rule == ATLAS_RULE_ALLOW ? ATLAS_STEP_NOT_APPLICABLE : ATLAS_OK;
-    }
-    return atlas_rule_apply(rule, error, text); /* also where the certificate does not say */
-}
-
-static int check_dynamic_platform(void *context, struct atlas_error *error)
-{
-    const struct run *r = context;
-    return check_flag(r->pck.dynamic_platform, r->policy->tdx.dynamic_platform, error,
-                      "the platform can be extended with further packages, or does not say");
-}
-
-static int check_cached_keys(void *context, struct atlas_error *error)
-{
-    const struct run *r = context;
-    return check_flag(r->pck.cached_keys, r->policy->tdx.cached_keys, error,
-                      "platform root keys are cached by Intel's registration service, or it is not said");
-}
-
-static int check_smt(void *context, struct atlas_error *error)
-{
-    const struct run *r = context;
-    return check_flag(r->pck.smt, r->policy->tdx.smt, error, "simultaneous multithreading is on, or it is not said");
-}
-
-static int check_register(struct run *r, enum atlas_tdx_register which, struct atlas_span value, const char *name,
-                          struct atlas_error *error)
-{
-    return atlas_policy_list_check(r->policy->tdx.registers[which], value, name, error);
-}
-
-/* MRTD is what all other registers rest on: without it anything could have extended them. */
-static int check_mrtd(void *context, struct atlas_error *error)
-{
-    struct run *r = context;
-    r->result->named_measurement = r->policy->tdx.registers[ATLAS_REG_MRTD] != NULL;
-    return check_register(r, ATLAS_REG_MRTD, r->quote.body.mrtd, "MRTD", error);
-}
-
-#define REGISTER(function, which, member, name)                         \
-    static int function(void *context, struct atlas_error *error)       \
-    {                                                                   \
-        struct run *r = context;                                        \
-        return check_register(r, which, r->quote.body.member, name, error); \
-    }
-
-REGISTER(check_rtmr0, ATLAS_REG_RTMR0, rtmr[0], "RTMR0")
-REGISTER(check_rtmr1, ATLAS_REG_RTMR1, rtmr[1], "RTMR1")
-REGISTER(check_rtmr2, ATLAS_REG_RTMR2, rtmr[2], "RTMR2")
-REGISTER(check_rtmr3, ATLAS_REG_RTMR3, rtmr[3], "RTMR3")
-REGISTER(check_mrseam, ATLAS_REG_MRSEAM, mrseam, "MRSEAM")
-REGISTER(check_mrconfigid, ATLAS_REG_MRCONFIGID, mrconfigid, "MRCONFIGID")
-REGISTER(check_mrowner, ATLAS_REG_MROWNER, mrowner, "MROWNER")
-REGISTER(check_mrownerconfig, ATLAS_REG_MROWNERCONFIG, mrownerconfig, "MROWNERCONFIG")
-
-static int check_report_data(void *context, struct atlas_error *error)
-{
-    struct run *r = context;
-    return atlas_binding_check(r->request, r->quote.body.report_data, r->result, error);
-}
-
-/* The log that came with the quote explains its registers, all four of them. */
-static int check_event_log(void *context, struct atlas_error *error)
-{
-    struct run *r = context;
-    struct atlas_ccel_replay replay;
-    if (r->request->event_log.p == NULL) {
-        return ATLAS_STEP_NOT_APPLICABLE;
-    }
-    int rc = atlas_ccel_replay(r->request->event_log, &replay, error);
-    if (rc < 0) {
-        return rc;
-    }
-    for (size_t i = 0; i < 4; i++) {
-        if (!atlas_span_equal(atlas_span_of(replay.rtmr[i], 48), r->quote.body.rtmr[i])) {
-            return atlas_error_set(error, ATLAS_E_MISMATCH, "event log", "the log does not replay to RTMR%zu", i);
         }
     }
     return ATLAS_OK;
@@ -582,33 +417,13 @@ static const struct atlas_step signature_steps[] = {
     {"tdx.quote", ATLAS_GROUP_SIGNATURE, check_quote},
 };
 
-static const struct atlas_step judgement_steps[] = {
+static const struct atlas_step tcb_steps[] = {
     {"tdx.tcb_level", ATLAS_GROUP_TCB, evaluate},
     {"tdx.tcb_accepted", ATLAS_GROUP_TCB, check_accepted},
     {"tdx.collateral_fresh", ATLAS_GROUP_TCB, check_fresh},
     {"tdx.evaluation_number", ATLAS_GROUP_TCB, check_evaluation_number},
     {"tdx.tcb_date", ATLAS_GROUP_TCB, check_tcb_date},
     {"tdx.advisories", ATLAS_GROUP_TCB, check_advisories},
-    {"tdx.debug", ATLAS_GROUP_APPRAISAL, check_debug},
-    {"tdx.attributes", ATLAS_GROUP_APPRAISAL, check_attributes},
-    {"tdx.xfam", ATLAS_GROUP_APPRAISAL, check_xfam},
-    {"tdx.sept_ve", ATLAS_GROUP_APPRAISAL, check_sept_ve},
-    {"tdx.migratable", ATLAS_GROUP_APPRAISAL, check_migratable},
-    {"tdx.service_td", ATLAS_GROUP_APPRAISAL, check_service_td},
-    {"tdx.dynamic_platform", ATLAS_GROUP_APPRAISAL, check_dynamic_platform},
-    {"tdx.cached_keys", ATLAS_GROUP_APPRAISAL, check_cached_keys},
-    {"tdx.smt", ATLAS_GROUP_APPRAISAL, check_smt},
-    {"tdx.mrtd", ATLAS_GROUP_APPRAISAL, check_mrtd},
-    {"tdx.rtmr0", ATLAS_GROUP_APPRAISAL, check_rtmr0},
-    {"tdx.rtmr1", ATLAS_GROUP_APPRAISAL, check_rtmr1},
-    {"tdx.rtmr2", ATLAS_GROUP_APPRAISAL, check_rtmr2},
-    {"tdx.rtmr3", ATLAS_GROUP_APPRAISAL, check_rtmr3},
-    {"tdx.mrseam", ATLAS_GROUP_APPRAISAL, check_mrseam},
-    {"tdx.mrconfigid", ATLAS_GROUP_APPRAISAL, check_mrconfigid},
-    {"tdx.mrowner", ATLAS_GROUP_APPRAISAL, check_mrowner},
-    {"tdx.mrownerconfig", ATLAS_GROUP_APPRAISAL, check_mrownerconfig},
-    {"tdx.report_data", ATLAS_GROUP_APPRAISAL, check_report_data},
-    {"tdx.event_log", ATLAS_GROUP_APPRAISAL, check_event_log},
 };
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
@@ -618,13 +433,14 @@ int atlas_attest_tdx(const struct atlas_attest_request *request, struct atlas_at
 {
     int rc = ATLAS_OK;
     struct atlas_attest result = {.kind = ATLAS_ATTEST_TDX, .at = request->at};
-    struct run r = {
+    struct atlas_tdx_run r = {
         .request = request, .result = &result, .collateral = request->collateral, .policy = request->policy};
     ATLAS_TRY(atlas_tdx_quote_read(request->evidence, &r.quote, error));
     ATLAS_TRY(atlas_anchors_choose(request, &intel_root, 1, &r.anchors, error));
     ATLAS_TRY(atlas_steps_run(signature_steps, COUNT(signature_steps), &r, &result, error));
     if (atlas_group_holds(&result, ATLAS_GROUP_SIGNATURE)) {
-        ATLAS_TRY(atlas_steps_run(judgement_steps, COUNT(judgement_steps), &r, &result, error));
+        ATLAS_TRY(atlas_steps_run(tcb_steps, COUNT(tcb_steps), &r, &result, error));
+        ATLAS_TRY(atlas_td_appraise(&r, error));
     }
     atlas_attest_conclude(&result);
     *ret_result = result;

@@ -1,4 +1,5 @@
-/* pck.c - extensions by which vendors say which hardware a certificate belongs to; and keys that come as bare points. */
+/* pck.c - extensions by which vendors say which hardware a certificate belongs to; and keys that come as bare points.
+ */
 #include "port/crypto/der.h"
 #include "port/crypto/vendor.h"
 
@@ -391,7 +392,8 @@ static bool fwid_of_tcb_info(struct atlas_span value, struct atlas_span *ret_fwi
     }
     while (atlas_der_next(&sequence.content, &element)) {
         if (element.tag == 0xA6) {
-            return atlas_der_take(&element.content, ATLAS_DER_SEQUENCE, &sequence) && read_fwid(sequence.content, ret_fwid);
+            return atlas_der_take(&element.content, ATLAS_DER_SEQUENCE, &sequence) &&
+                   read_fwid(sequence.content, ret_fwid);
         }
     }
     return false;
@@ -414,8 +416,9 @@ int atlas_fwid_read(struct atlas_span der, struct atlas_span *ret_fwid, struct a
 /* ------------------------------------------------------------------------------------------ bare P-256 points */
 
 /* SubjectPublicKeyInfo { id-ecPublicKey, prime256v1 } up to and including "uncompressed point". */
-static const uint8_t p256_prefix[] = {0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06,
-                                      0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04};
+static const uint8_t p256_prefix[] = {0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48,
+                                      0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
+                                      0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04};
 
 int atlas_p256_verify(struct atlas_span point, struct atlas_span tbs, struct atlas_span signature,
                       struct atlas_error *error)

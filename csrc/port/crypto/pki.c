@@ -138,7 +138,8 @@ static int read_chain(struct atlas_span ders, const char *where, STACK_OF(X509) 
             ATLAS_TRY(atlas_error_set(error, ATLAS_E_X509, where, "not a sequence of DER certificates"));
         }
         if (sk_X509_num(chain) == ATLAS_MAX_CERTIFICATES) {
-            ATLAS_TRY(atlas_error_set(error, ATLAS_E_LIMIT, where, "more than %d certificates", ATLAS_MAX_CERTIFICATES));
+            ATLAS_TRY(
+                atlas_error_set(error, ATLAS_E_LIMIT, where, "more than %d certificates", ATLAS_MAX_CERTIFICATES));
         }
         ATLAS_TRY(atlas_x509_read(der, where, &x, error));
         if (sk_X509_push(chain, x) <= 0) {

@@ -3,7 +3,8 @@
  * extensions that say which processor a certificate belongs to. No OpenSSL type crosses this header; the rules of
  * crypto.h hold here too.
  *
- * A vendor's root is pinned by the SHA-256 of its DER. The certificate itself comes with the evidence or its collateral.
+ * A vendor's root is pinned by the SHA-256 of its DER. The certificate itself comes with the evidence or its
+ * collateral.
  */
 #ifndef ATLAS_PORT_CRYPTO_VENDOR_H
 #define ATLAS_PORT_CRYPTO_VENDOR_H
@@ -40,7 +41,7 @@ struct atlas_pki_path {
     int64_t not_after;           /* ... to ..., both included */
     size_t uncovered;            /* certificates below the root that no CRL spoke for */
     int64_t crl_this_update;     /* latest of the CRLs that spoke; INT64_MIN without any */
-    int64_t crl_next_update;     /* earliest; INT64_MAX without any. May lie before `time`: the caller judges freshness */
+    int64_t crl_next_update; /* earliest; INT64_MAX without any. May lie before `time`: the caller judges freshness */
 };
 
 /* Does this chain (DER certificates one after the other, leaf first) lead to a pinned root at `time`?

@@ -1,4 +1,4 @@
-/* scan.c - where in the bytes does a value begin and end (RFC 8259). Iterative; the open brackets are bits. */
+/* json_scan.c - where in the bytes does a value begin and end (RFC 8259). Iterative; the open brackets are bits. */
 #include "port/json.h"
 
 struct scan {
@@ -29,7 +29,8 @@ static void skip_space(struct scan *s)
     }
 }
 
-/* A string, with its quotes. What an escape stands for is the parser's business; that it cannot end the string is ours. */
+/* A string, with its quotes. What an escape stands for is the parser's business; that it cannot end the string is ours.
+ */
 static int skip_string(struct scan *s, struct atlas_span *ret_inner)
 {
     size_t start = ++s->at;
