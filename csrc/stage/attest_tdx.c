@@ -20,6 +20,10 @@ static int collect_pck(struct atlas_tdx_run *r, struct atlas_error *error)
     if (q->cert_type >= ATLAS_CERT_PCK_LEAF) {
         ATLAS_TRY(atlas_certificate_read_pem(q->cert_data, &r->pck_chain, error));
     }
+    if (q->cert_type < ATLAS_CERT_PCK_LEAF && r->collateral->pck_chain.n == 0) {
+        ATLAS_TRY(
+            atlas_error_set(error, ATLAS_E_NOT_FOUND, "PCK", "the PCK certificate is neither in quote nor collateral"));
+    }
     if (q->cert_type != ATLAS_CERT_PCK_CHAIN) {
         atlas_buf_append(&r->pck_chain, atlas_buf_span(&r->collateral->pck_chain));
         atlas_buf_append(&r->pck_chain, atlas_buf_span(&r->collateral->certificates));
@@ -27,8 +31,7 @@ static int collect_pck(struct atlas_tdx_run *r, struct atlas_error *error)
     }
     struct atlas_span rest = atlas_buf_span(&r->pck_chain);
     if (!atlas_certificate_next(&rest, &r->pck_der)) {
-        ATLAS_TRY(
-            atlas_error_set(error, ATLAS_E_NOT_FOUND, "PCK", "neither quote nor collateral hold the PCK certificate"));
+        ATLAS_TRY(atlas_error_set(error, ATLAS_E_X509, "PCK", "not a DER certificate"));
     }
     ATLAS_TRY(atlas_certificate_read(r->pck_der, &r->pck_view, error));
 out:

@@ -184,17 +184,27 @@ static int find_root(STACK_OF(X509) *chain, const struct atlas_pin *pins, size_t
 /* -------------------------------------------------------------------------------------------------- the path */
 
 struct tolerance {
+    int64_t time;
     bool required; /* a missing CRL is an error */
     size_t missing; /* certificates below the root without one */
 };
 
-/* Two of OpenSSL's findings are not errors here: a CRL whose next update has passed (still signed and read; how old it
+/* RFC 5280, 4.1.2.5: notAfter is included; OpenSSL ends one second earlier. */
+static bool at_last_second(X509_STORE_CTX *context, int64_t time)
+{
+    int64_t last;
+    const X509 *x = X509_STORE_CTX_get_current_cert(context);
+    return x != NULL && atlas_x509_time(X509_get0_notAfter(x), "", &last, NULL) == ATLAS_OK && last == time;
+}
+
+/* Some of OpenSSL's findings are not errors here: a CRL whose next update has passed (still signed and read; how old it
  * may be is the caller's policy, by crl_next_update), and, unless required, no CRL at all (counted). */
 static int judge(int ok, X509_STORE_CTX *context)
 {
     struct tolerance *tolerance = X509_STORE_CTX_get_app_data(context);
     int reason = X509_STORE_CTX_get_error(context);
-    bool tolerated = ok == 1 || reason == X509_V_ERR_CRL_HAS_EXPIRED;
+    bool tolerated = ok == 1 || reason == X509_V_ERR_CRL_HAS_EXPIRED ||
+                     (reason == X509_V_ERR_CERT_HAS_EXPIRED && at_last_second(context, tolerance->time));
     if (!tolerated && reason == X509_V_ERR_UNABLE_TO_GET_CRL && !tolerance->required) {
         bool root = X509_STORE_CTX_get_error_depth(context) + 1 == sk_X509_num(X509_STORE_CTX_get0_chain(context));
         tolerance->missing += !root; /* the root answers to nobody */
@@ -344,7 +354,7 @@ int atlas_pki_check(const struct atlas_pki *pki, struct atlas_span chain, const 
     STACK_OF(X509) *certificates = NULL;
     STACK_OF(X509) *verified = NULL;
     X509 *root = NULL;
-    struct tolerance tolerance = {.required = (flags & ATLAS_PKI_REVOCATION) != 0};
+    struct tolerance tolerance = {.time = time, .required = (flags & ATLAS_PKI_REVOCATION) != 0};
     struct atlas_pki_path path = {0};
     ATLAS_TRY(read_chain(chain, where, &certificates, error));
     ATLAS_TRY(find_root(certificates, pins, n_pins, where, &root, &path, error));
