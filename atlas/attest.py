@@ -5,8 +5,8 @@
     result.holds            # signature, TCB and appraisal, under the vendor's own root
     result.require()        # or an exception that says why not
 
-The three results are never mixed up: `signature` (genuine hardware, unchanged), `tcb` (firmware that the policy accepts)
-and `appraisal` (the software that the policy names). Nothing here uses the network.
+The three results are never mixed up: `signature` (genuine hardware, unchanged), `tcb` (firmware that the policy
+accepts) and `appraisal` (the software that the policy names). Nothing here uses the network.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ class Appraisal:
         return 3 if self.signature else 1
 
     def require(self) -> Appraisal:
-        """Itself, or a VerificationError that says what does not hold. An anchor that is not the vendor's own never does."""
+        """Itself, or a VerificationError that says what does not hold. A root that is not the vendor's never does."""
         if self.holds:
             return self
         reasons = [f"{check.id}: {check.text}" for check in self.failures]

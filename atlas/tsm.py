@@ -1,7 +1,7 @@
 """Evidence from the kernel: configfs-tsm (Linux 6.7 and later), for Intel TDX and AMD SEV-SNP.
 
 Source: Documentation/ABI/testing/configfs-tsm-report. Each way in which it can fail has a name of its own, because each
-has a remedy of its own; an empty quote, which misconfigured hosts hand out without an error, is a failure like the others.
+has a remedy of its own; an empty quote, which misconfigured hosts hand out without an error, is a failure as well.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from atlas.attest import MAX_EVIDENCE_BYTES, Kind
+from atlas.attest import MAX_EVIDENCE_BYTES, Kind, read_claims
 from atlas.errors import SystemFailure, UsageError
 
 REPORTS = "/sys/kernel/config/tsm/report"
@@ -194,7 +194,5 @@ def _optional(path: Path) -> bytes | None:
 
 def _check_report_data(evidence: Evidence, report_data: bytes, where: str) -> None:
     """What came back is about what was asked; a host that serves an old quote is noticed here already."""
-    from atlas.attest import read_claims
-
     if read_claims(evidence.raw, kind=evidence.kind)["report_data"] != report_data:
         raise CollectError("WRONG_REPORT_DATA", where=where)

@@ -1,7 +1,7 @@
 """A small FUSE file system that behaves like configfs-tsm: the kernel side of evidence collection, failures included.
 
 A directory that is made in it holds the attributes at once; a write to `inblob` raises `generation`; reading `outblob`
-gives what `quote` makes of the bytes written. Every operation can be made to fail. Speaks the FUSE protocol (7.31) itself.
+gives what `quote` makes of the bytes written. Every operation can be made to fail. Speaks FUSE 7.31 itself.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Tsm:
             except OSError:
                 continue
 
-    def _answer(self, opcode: int, node: int, body: bytes) -> bytes:  # noqa: PLR0911
+    def _answer(self, opcode: int, node: int, body: bytes) -> bytes:
         if opcode == INIT:
             return struct.pack("<IIIIHHIIHH32x", 7, 31, 0, 0, 16, 16, 1 << 17, 1, 0, 0)
         if opcode == LOOKUP:
@@ -139,10 +139,13 @@ class Tsm:
             for node, entry in self._entries.items():
                 if entry.name == name:
                     return node
-        elif parent in self._entries and name in ATTRIBUTES and name not in self.host.missing:
-            if name != "auxblob" or self.host.aux is not None:
-                return parent + 1 + ATTRIBUTES.index(name)
+        elif parent in self._entries and name in self._offered():
+            return parent + 1 + ATTRIBUTES.index(name)
         raise OSError(errno.ENOENT, name)
+
+    def _offered(self) -> set[str]:
+        without = {*self.host.missing, *(() if self.host.aux is not None else ("auxblob",))}
+        return set(ATTRIBUTES) - without
 
     def _attr(self, node: int) -> bytes:
         directory = node == ROOT or node in self._entries

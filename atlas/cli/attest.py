@@ -5,8 +5,8 @@
   atlas attest verify EVIDENCE --collateral C --at TIME [--policy P]
 
 verify prints three results: signature, TCB, appraisal. Exit code: 0 all three hold under the vendor's own root, 1 not
-genuine, 2 usage, 3 genuine but not accepted by the policy (or not hardware-rooted), 4 something is missing, 5 malformed,
-6 could not be done or checked.
+genuine, 2 usage, 3 genuine but not accepted by the policy (or not hardware-rooted), 4 something is missing, 5
+malformed, 6 could not be done or checked.
 """
 
 from __future__ import annotations
@@ -35,9 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     info.add_argument("evidence", metavar="EVIDENCE", help="a quote or report")
     add_json(info)
     collect = actions.add_parser("collect", help="ask the kernel for evidence", allow_abbrev=False)
-    collect.add_argument("--out", metavar="FILE", required=True, help="where the quote or report goes; never overwritten")
+    collect.add_argument(
+        "--out", metavar="FILE", required=True, help="where the quote or report goes; never overwritten"
+    )
     collect.add_argument("--report-data", metavar="HEX", type=_hex, help="64 bytes to bind it to (default: random)")
-    collect.add_argument("--tsm", metavar="DIR", help="the kernel's report directory (default: /sys/kernel/config/tsm/report)")
+    collect.add_argument(
+        "--tsm", metavar="DIR", help="the kernel's report directory (default: /sys/kernel/config/tsm/report)"
+    )
     add_json(collect)
     _add_verify(actions.add_parser("verify", help="verify evidence offline", allow_abbrev=False))
 
@@ -51,7 +55,9 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="what the vendor says: bundle, PCS answers, certificates, CRLs; may be repeated",
     )
-    parser.add_argument("--at", metavar="TIME", required=True, help="judge everything at this time (2026-02-18T12:00:00Z)")
+    parser.add_argument(
+        "--at", metavar="TIME", required=True, help="judge everything at this time (2026-02-18T12:00:00Z)"
+    )
     parser.add_argument("--policy", metavar="FILE", help="what is accepted (JSON); the default names no software")
     parser.add_argument("--report-data", metavar="HEX", type=_hex, help="what the evidence must be bound to")
     parser.add_argument("--event-log", metavar="FILE", help="TDX: the CCEL log that must explain the registers")

@@ -1,4 +1,4 @@
-/* attest_collateral.c - what the vendor says, from whatever form it was saved in, and whether it is signed. */
+/* attest_collateral.c - what the vendor says, from whatever form it was saved in. */
 #include <stdlib.h>
 
 #include "base/le.h"
@@ -36,6 +36,7 @@ void atlas_collateral_free(struct atlas_collateral *c)
         atlas_buf_release(&c->pck_chain);
         atlas_buf_release(&c->certificates);
         atlas_buf_release(&c->alternate);
+        atlas_buf_release(&c->known.ders);
         atlas_tcb_info_release(&c->info);
         atlas_qe_identity_release(&c->identity);
         free(c);
@@ -73,32 +74,14 @@ static int keep_document(struct atlas_signed_document *document, struct atlas_sp
 
 /* ----------------------------------------------------------------------------------------------- certificates */
 
-#define SIGNER_NAME "SGX TCB Signing"
-#define PCK_NAME "SGX PCK Certificate"
-
-/* Does the first certificate's common name hold this phrase? The way Intel's library tells roles apart. */
-static int leaf_is(struct atlas_span ders, const char *phrase, bool *ret_is, struct atlas_error *error)
-{
-    struct atlas_span der;
-    struct atlas_certificate view;
-    if (!atlas_certificate_next(&ders, &der)) {
-        return atlas_error_set(error, ATLAS_E_X509, where, "not a DER certificate");
-    }
-    int rc = atlas_certificate_read(der, &view, error);
-    if (rc >= 0) {
-        *ret_is = strstr(view.common_name, phrase) != NULL;
-    }
-    return rc;
-}
-
 /* A chain of unknown purpose. One TCB signing chain is for both documents; a second is kept for the one it fits. */
 static int sort_certificates(struct atlas_collateral *c, struct atlas_span ders, struct atlas_error *error)
 {
     int rc = ATLAS_OK;
     bool signer = false;
     bool pck = false;
-    ATLAS_TRY(leaf_is(ders, SIGNER_NAME, &signer, error));
-    ATLAS_TRY(leaf_is(ders, PCK_NAME, &pck, error));
+    ATLAS_TRY(atlas_leaf_is(ders, ATLAS_TCB_SIGNER_NAME, &signer, error));
+    ATLAS_TRY(atlas_leaf_is(ders, ATLAS_PCK_NAME, &pck, error));
     if (pck) {
         ATLAS_TRY(keep(&c->pck_chain, ders, "PCK certificate chain", error));
     } else if (!signer) {
@@ -393,166 +376,8 @@ int atlas_collateral_add(struct atlas_collateral *c, struct atlas_span bytes, st
         return atlas_error_set(error, ATLAS_E_LIMIT, where, "more than %u bytes", ATLAS_MAX_COLLATERAL_BYTES);
     }
     c->bytes += bytes.n;
-    c->tcb_info.verified = false;
+    c->tcb_info.verified = false; /* other CRLs, other answers */
     c->qe_identity.verified = false;
+    c->known.verified = false;
     return add(c, bytes, error);
-}
-
-/* ---------------------------------------------------------------------------------------------- verification */
-
-static int signer_key(struct atlas_span chain, struct atlas_certificate *ret_signer, struct atlas_error *error)
-{
-    struct atlas_span der;
-    if (!atlas_certificate_next(&chain, &der)) {
-        return atlas_error_set(error, ATLAS_E_NOT_FOUND, where, "the chain of the TCB signer is missing");
-    }
-    return atlas_certificate_read(der, ret_signer, error);
-}
-
-static int verify_with(const struct atlas_signed_document *document, struct atlas_span chain, struct atlas_error *error)
-{
-    struct atlas_certificate signer;
-    int rc = signer_key(chain, &signer, error);
-    if (rc >= 0) {
-        rc = atlas_signature_verify(ATLAS_COSE_ES256, signer.spki, atlas_buf_span(&document->bytes),
-                                    atlas_span_of(document->signature, sizeof document->signature), error);
-    }
-    return rc;
-}
-
-/* Two signing chains among raw files: this document's is the one whose key made its signature. */
-static int choose_chain(const struct atlas_collateral *c, struct atlas_signed_document *document,
-                        struct atlas_error *error)
-{
-    if (c->alternate.n == 0 || verify_with(document, atlas_buf_span(&document->chain), NULL) == ATLAS_OK ||
-        verify_with(document, atlas_buf_span(&c->alternate), NULL) != ATLAS_OK) {
-        return ATLAS_OK;
-    }
-    atlas_buf_clear(&document->chain);
-    atlas_buf_append(&document->chain, atlas_buf_span(&c->alternate));
-    return atlas_buf_check(&document->chain, error);
-}
-
-static bool trusted(const struct atlas_anchors *anchors, const struct atlas_digest *root)
-{
-    const struct atlas_pin *pins = anchors->vendor ? anchors->pins : &anchors->own;
-    for (size_t i = 0; i < anchors->n; i++) {
-        if (root->alg == ATLAS_SHA256 && memcmp(pins[i].sha256, root->b, 32) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Verified before under an anchor of today, and today lies in the same windows: nothing could come out differently. */
-static bool known_good(const struct atlas_signed_document *document, const struct atlas_anchors *anchors, int64_t at)
-{
-    return document->verified && trusted(anchors, &document->verified_root) && at >= document->path.not_before &&
-           at <= document->path.not_after && at >= document->path.crl_this_update;
-}
-
-int atlas_document_signer_check(struct atlas_collateral *c, struct atlas_signed_document *document,
-                                const struct atlas_anchors *anchors, int64_t at, const char *name,
-                                struct atlas_error *error)
-{
-    int rc = ATLAS_OK;
-    bool named = false;
-    struct atlas_pki_path path;
-    const struct atlas_pin *pins = anchors->vendor ? anchors->pins : &anchors->own;
-    if (document->bytes.n == 0) {
-        return atlas_error_set(error, ATLAS_E_NOT_FOUND, name, "the collateral has no %s", name);
-    }
-    if (document->chain.n == 0) {
-        return atlas_error_set(error, ATLAS_E_NOT_FOUND, name, "the collateral has no signer of the %s", name);
-    }
-    if (known_good(document, anchors, at)) {
-        return ATLAS_OK;
-    }
-    document->verified = false;
-    ATLAS_TRY(choose_chain(c, document, error));
-    ATLAS_TRY(leaf_is(atlas_buf_span(&document->chain), SIGNER_NAME, &named, error));
-    if (!named) {
-        ATLAS_TRY(atlas_error_set(error, ATLAS_E_CREDENTIAL, name, "the signer is not named \"%s\"", SIGNER_NAME));
-    }
-    ATLAS_TRY(atlas_pki_check(c->pki, atlas_buf_span(&document->chain), pins, anchors->n, at,
-                              ATLAS_PKI_STRICT | ATLAS_PKI_REVOCATION, name, &path, error));
-    document->path = path;
-out:
-    return rc;
-}
-
-int atlas_document_signature_check(struct atlas_signed_document *document, const char *name, struct atlas_error *error)
-{
-    if (document->verified) {
-        return ATLAS_OK;
-    }
-    int rc = verify_with(document, atlas_buf_span(&document->chain), error);
-    if (rc == ATLAS_E_SIGNATURE && error != NULL) {
-        error->code = 0;
-        rc = atlas_error_set(error, rc, name, "the signature of the %s is not by its signer over these bytes", name);
-    }
-    if (rc >= 0) {
-        document->verified = true;
-        document->verified_root = document->path.root;
-    }
-    return rc;
-}
-
-/* --------------------------------------------------------------------------------------------------- pools */
-
-static int issued_other(struct atlas_span all, const struct atlas_certificate *one, bool *ret_issued,
-                        struct atlas_error *error)
-{
-    struct atlas_span der;
-    struct atlas_certificate other;
-    *ret_issued = false;
-    while (atlas_certificate_next(&all, &der)) {
-        int rc = atlas_certificate_read(der, &other, error);
-        if (rc < 0) {
-            return rc;
-        }
-        if (strcmp(one->subject, other.issuer) == 0) {
-            *ret_issued = true;
-        }
-    }
-    return ATLAS_OK;
-}
-
-#define MAX_POOL 32
-
-int atlas_pool_chain(const struct atlas_buf *certificates, const char *name, struct atlas_buf *ret_chain,
-                     struct atlas_span *ret_leaf, struct atlas_error *error)
-{
-    int rc = ATLAS_OK;
-    struct atlas_span rest = atlas_buf_span(certificates);
-    struct atlas_span leaf = ATLAS_SPAN_NONE;
-    struct atlas_span der;
-    struct atlas_buf others = ATLAS_BUF_INIT;
-    for (size_t n = 0; atlas_certificate_next(&rest, &der); n++) {
-        struct atlas_certificate view;
-        bool issued;
-        if (n == MAX_POOL) {
-            ATLAS_TRY(atlas_error_set(error, ATLAS_E_LIMIT, name, "more than %d certificates", MAX_POOL));
-        }
-        ATLAS_TRY(atlas_certificate_read(der, &view, error));
-        ATLAS_TRY(issued_other(atlas_buf_span(certificates), &view, &issued, error));
-        if (issued) {
-            atlas_buf_append(&others, der);
-        } else if (leaf.p == NULL || atlas_span_equal(leaf, der)) {
-            leaf = der;
-        } else {
-            ATLAS_TRY(
-                atlas_error_set(error, ATLAS_E_CHAIN, name, "the collateral holds more than one device certificate"));
-        }
-    }
-    if (leaf.p == NULL) {
-        ATLAS_TRY(atlas_error_set(error, ATLAS_E_NOT_FOUND, name, "the collateral holds no certificate of the device"));
-    }
-    atlas_buf_append(ret_chain, leaf);
-    atlas_buf_append(ret_chain, atlas_buf_span(&others));
-    ATLAS_TRY(atlas_buf_check(ret_chain, error));
-    *ret_leaf = atlas_span_sub(atlas_buf_span(ret_chain), 0, leaf.n);
-out:
-    atlas_buf_release(&others);
-    return rc;
 }

@@ -36,10 +36,9 @@ static int check_chain(void *context, struct atlas_error *error)
 {
     int rc = ATLAS_OK;
     struct run *r = context;
-    const struct atlas_pin *pins = r->anchors.vendor ? r->anchors.pins : &r->anchors.own;
     ATLAS_TRY(atlas_pool_chain(&r->collateral->certificates, "GPU", &r->chain, &r->leaf, error));
-    ATLAS_TRY(atlas_pki_check(r->collateral->pki, atlas_buf_span(&r->chain), pins, r->anchors.n, r->request->at, 0,
-                              "GPU", &r->path, error));
+    ATLAS_TRY(atlas_device_chain_check(r->collateral, atlas_buf_span(&r->chain), &r->anchors, r->request->at, 0, "GPU",
+                                       &r->path, error));
     atlas_anchors_note(&r->anchors, &r->path, r->result);
     r->result->collateral_from = r->path.not_before;
     r->result->collateral_until = r->path.not_after;

@@ -44,8 +44,15 @@ struct atlas_signed_document {
     struct atlas_buf bytes;
     uint8_t signature[64];
     struct atlas_buf chain; /* DER, signer first */
-    bool verified;          /* under verified_root, all but the time */
-    struct atlas_digest verified_root;
+    bool verified;          /* signer and signature, all but the time */
+    struct atlas_pki_path path;
+};
+
+/* The chain of a device that was verified last. */
+struct atlas_known_chain {
+    struct atlas_buf ders;
+    bool verified;
+    unsigned flags;
     struct atlas_pki_path path;
 };
 
@@ -56,6 +63,7 @@ struct atlas_collateral {
     struct atlas_buf pck_chain;    /* DER, PCK first; empty: in the quote */
     struct atlas_buf certificates; /* DER, everything else */
     struct atlas_buf alternate;    /* a second TCB signing chain among raw files */
+    struct atlas_known_chain known;
     struct atlas_tcb_info info;          /* read once the signature was verified */
     struct atlas_qe_identity identity;
     size_t bytes;
@@ -83,6 +91,16 @@ int atlas_document_signer_check(struct atlas_collateral *c, struct atlas_signed_
                                 struct atlas_error *error) ATLAS_MUST_CHECK;
 int atlas_document_signature_check(struct atlas_signed_document *document, const char *where,
                                    struct atlas_error *error) ATLAS_MUST_CHECK;
+
+/* atlas_pki_check for the chain of a device, leaf first. */
+int atlas_device_chain_check(struct atlas_collateral *c, struct atlas_span ders, const struct atlas_anchors *anchors,
+                             int64_t at, unsigned flags, const char *name, struct atlas_pki_path *ret_path,
+                             struct atlas_error *error) ATLAS_MUST_CHECK;
+
+/* Does the first certificate's common name hold this phrase? The way Intel's library tells roles apart. */
+#define ATLAS_TCB_SIGNER_NAME "SGX TCB Signing"
+#define ATLAS_PCK_NAME "SGX PCK Certificate"
+int atlas_leaf_is(struct atlas_span ders, const char *phrase, bool *ret_is, struct atlas_error *error) ATLAS_MUST_CHECK;
 
 /* The chain in a pool of certificates in any order: the one that issued none of the others first, then all others. */
 int atlas_pool_chain(const struct atlas_buf *certificates, const char *name, struct atlas_buf *ret_chain,

@@ -41,11 +41,10 @@ out:
 static int check_pck_chain(void *context, struct atlas_error *error)
 {
     struct atlas_tdx_run *r = context;
-    const struct atlas_pin *pins = r->anchors.vendor ? r->anchors.pins : &r->anchors.own;
     int rc = collect_pck(r, error);
     if (rc >= 0) {
-        rc = atlas_pki_check(r->collateral->pki, atlas_buf_span(&r->pck_chain), pins, r->anchors.n, r->request->at,
-                             ATLAS_PKI_STRICT | ATLAS_PKI_REVOCATION, "PCK", &r->pck_path, error);
+        rc = atlas_device_chain_check(r->collateral, atlas_buf_span(&r->pck_chain), &r->anchors, r->request->at,
+                                      ATLAS_PKI_STRICT | ATLAS_PKI_REVOCATION, "PCK", &r->pck_path, error);
     }
     if (rc >= 0) {
         atlas_anchors_note(&r->anchors, &r->pck_path, r->result);
@@ -57,7 +56,7 @@ static int check_pck_chain(void *context, struct atlas_error *error)
 static int check_pck_profile(void *context, struct atlas_error *error)
 {
     struct atlas_tdx_run *r = context;
-    if (strstr(r->pck_view.common_name, "SGX PCK Certificate") == NULL) {
+    if (strstr(r->pck_view.common_name, ATLAS_PCK_NAME) == NULL) {
         return atlas_error_set(error, ATLAS_E_CREDENTIAL, "PCK",
                                "the certificate is not named \"SGX PCK Certificate\"");
     }

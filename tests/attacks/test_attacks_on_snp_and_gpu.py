@@ -286,7 +286,9 @@ GPU_REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
 
 
 @pytest.mark.parametrize(("rules", "check", "tcb"), GPU_REFUSED.values(), ids=GPU_REFUSED)
-def test_what_the_policy_refuses_of_a_gpu_is_genuine_and_not_accepted(rules: dict[str, Any], check: str, tcb: str) -> None:
+def test_what_the_policy_refuses_of_a_gpu_is_genuine_and_not_accepted(
+    rules: dict[str, Any], check: str, tcb: str
+) -> None:
     result = judge_gpu(Gpu(), **rules)
     assert result.signature and failed(result) == {check}, result.explain()
     assert result.tcb_status == tcb

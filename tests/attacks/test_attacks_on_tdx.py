@@ -65,7 +65,7 @@ HONEST = {
         levels=(Level(sgx=(1,) * 16, status="OutOfDate"), Level())
     ),
     "module id in lower case": Tdx(modules=(Module(id="tdx_01"),)),
-    "white space in the TCB info": Tdx(info_text=lambda t: t.replace(":", ": ").replace('T12: 00: 00', "T12:00:00")),
+    "white space in the TCB info": Tdx(info_text=lambda t: t.replace(":", ": ").replace("T12: 00: 00", "T12:00:00")),
     "SGX parts in another order": Tdx(pck_parts=lambda p: p[::-1], tcb_parts=lambda p: p[::-1]),
 }
 
@@ -74,7 +74,12 @@ HONEST = {
 def test_an_honest_world_holds_under_the_test_root(world: Tdx) -> None:
     extra = Collateral((world.ca.pem() + world.root.pem()).encode(), json.dumps(world.bundle()).encode())
     result = verify(
-        world.quote(), collateral=extra, at=NOW, anchor=world.anchor(), policy=policy(world), report_data=world.report_data
+        world.quote(),
+        collateral=extra,
+        at=NOW,
+        anchor=world.anchor(),
+        policy=policy(world),
+        report_data=world.report_data,
     )
     assert good(result), result.explain()
     assert failed(result) == set()
@@ -93,7 +98,9 @@ def test_every_form_of_collateral_says_the_same(form: str) -> None:
         "encoded": [*bodies[:2], encoded.encode(), *(crl.hex().encode() for crl in bodies[3:])],
     }[form]
     for order in (files, files[::-1]):
-        result = verify(world.quote(), collateral=Collateral(*order), at=NOW, anchor=world.anchor(), policy=policy(world))
+        result = verify(
+            world.quote(), collateral=Collateral(*order), at=NOW, anchor=world.anchor(), policy=policy(world)
+        )
         assert good(result), result.explain()
 
 
@@ -132,8 +139,6 @@ def test_an_anchor_that_is_no_single_certificate_is_refused() -> None:
 
 
 # --------------------------------------------------------------------------------------------- signature group
-
-
 
 
 def without(name: str) -> Any:
@@ -185,7 +190,11 @@ SIGNATURE: dict[str, tuple[Tdx, str, int]] = {
     "component twice": (Tdx(tcb_parts=lambda p: [*p, p[0]]), "pck_profile", -307),
     "component 256": (Tdx(tcb_parts=lambda p: [("2.1", der.integer(256)), *p[1:]]), "pck_profile", -307),
     "component negative": (Tdx(tcb_parts=lambda p: [("2.1", der.tlv(2, b"\xff")), *p[1:]]), "pck_profile", -307),
-    "component in a longer form": (Tdx(tcb_parts=lambda p: [("2.1", der.tlv(2, b"\0\x02")), *p[1:]]), "pck_profile", -307),
+    "component in a longer form": (
+        Tdx(tcb_parts=lambda p: [("2.1", der.tlv(2, b"\0\x02")), *p[1:]]),
+        "pck_profile",
+        -307,
+    ),
     "PCESVN beyond 16 bits": (
         Tdx(tcb_parts=lambda p: [*p[:16], ("2.17", der.integer(65536)), p[17]]),
         "pck_profile",
@@ -232,7 +241,7 @@ SIGNATURE: dict[str, tuple[Tdx, str, int]] = {
     "SEAM attributes differ": (Tdx(modules=(Module(attributes=b"\x01" + bytes(7)),)), "module", -420),
     "QE report signed by another key": (Tdx(qe_wrong_key=key("other")), "qe_report", -401),
     "QE report of another attestation key": (
-        Tdx(qe_report_data=lambda d: flip(d)),
+        Tdx(qe_report_data=flip),
         "qe_binding",
         -420,
     ),
@@ -268,7 +277,9 @@ def test_a_bundle_without_a_part_is_refused(member: str) -> None:
         Collateral(json.dumps(bundle).encode())
 
 
-@pytest.mark.parametrize(("missing", "check"), [(0, "tcb_signer"), (1, "qe_signer"), (2, "tcb_signer"), (3, "pck_chain"), (4, "pck_chain")])
+@pytest.mark.parametrize(
+    ("missing", "check"), [(0, "tcb_signer"), (1, "qe_signer"), (2, "tcb_signer"), (3, "pck_chain"), (4, "pck_chain")]
+)
 def test_a_missing_file_is_said_to_be_missing(missing: int, check: str) -> None:
     world = Tdx()
     files = world.raw_bodies()
@@ -282,7 +293,11 @@ def test_the_chain_of_the_collateral_serves_where_the_quote_has_none() -> None:
     world = Tdx(cert_type=2)
     bundle = world.bundle() | {"pck_certificate_chain": world.pck.pem() + world.ca.pem() + world.root.pem()}
     result = verify(
-        world.quote(), collateral=Collateral(json.dumps(bundle).encode()), at=NOW, anchor=world.anchor(), policy=policy(world)
+        world.quote(),
+        collateral=Collateral(json.dumps(bundle).encode()),
+        at=NOW,
+        anchor=world.anchor(),
+        policy=policy(world),
     )
     assert good(result), result.explain()
 
@@ -307,7 +322,9 @@ def test_each_document_is_verified_with_the_chain_that_signed_it() -> None:
     identity = pcs_body("enclaveIdentity", world.qe_identity(), sign(key("tdx signer 2"), world.qe_identity().encode()))
     pem = (second.pem() + world.root.pem()).encode()
     for files in ([info, identity, chain, pem, *crls], [info, identity, pem, chain, *crls]):
-        result = verify(world.quote(), collateral=Collateral(*files), at=NOW, anchor=world.anchor(), policy=policy(world))
+        result = verify(
+            world.quote(), collateral=Collateral(*files), at=NOW, anchor=world.anchor(), policy=policy(world)
+        )
         assert good(result), result.explain()
 
 
@@ -344,7 +361,11 @@ def test_the_signature_covers_the_bytes_as_served() -> None:
     changed = info.replace(b'"version":3', b'"version": 3')
     for body, fine in ((spaced, True), (changed, False)):
         result = verify(
-            world.quote(), collateral=Collateral(body, identity, *rest), at=NOW, anchor=world.anchor(), policy=policy(world)
+            world.quote(),
+            collateral=Collateral(body, identity, *rest),
+            at=NOW,
+            anchor=world.anchor(),
+            policy=policy(world),
         )
         assert result.signature is fine
         assert failed(result) == (set() if fine else {"tcb_info"})
@@ -672,7 +693,12 @@ def test_a_policy_that_names_no_mrtd_never_yields_attested(rules: dict[str, Any]
     world = Tdx()
     for rule in (policy(**rules), None):
         result = verify(
-            world.quote(), collateral=collateral(world), at=NOW, anchor=world.anchor(), policy=rule, report_data=world.report_data
+            world.quote(),
+            collateral=collateral(world),
+            at=NOW,
+            anchor=world.anchor(),
+            policy=rule,
+            report_data=world.report_data,
         )
         assert result.signature and result.tcb
         assert result.appraisal == "genuine hardware, unknown software"
@@ -681,13 +707,20 @@ def test_a_policy_that_names_no_mrtd_never_yields_attested(rules: dict[str, Any]
 
 def test_report_data_binds() -> None:
     world = Tdx()
-    arguments: dict[str, Any] = {"collateral": collateral(world), "at": NOW, "anchor": world.anchor(), "policy": policy(world)}
+    arguments: dict[str, Any] = {
+        "collateral": collateral(world),
+        "at": NOW,
+        "anchor": world.anchor(),
+        "policy": policy(world),
+    }
     assert verify(world.quote(), **arguments).binding == "absent"
     assert verify(world.quote(), report_data=world.report_data, **arguments).binding == "matched"
     for other in (bytes(64), flip(world.report_data), world.report_data[:63], world.report_data + b"\0", b""):
         result = verify(world.quote(), report_data=other, **arguments)
         assert result.binding == "mismatch" and result.appraisal == "rejected" and failed(result) == {"report_data"}
-    arguments["policy"] = json.dumps({"version": 1, "require_binding": True, "tdx": {"mrtd": [world.mrtd.hex()]}}).encode()
+    arguments["policy"] = json.dumps(
+        {"version": 1, "require_binding": True, "tdx": {"mrtd": [world.mrtd.hex()]}}
+    ).encode()
     assert verify(world.quote(), **arguments).exit_code == 4
     assert good(verify(world.quote(), report_data=world.report_data, **arguments))
 

@@ -1,5 +1,5 @@
-"""Public evidence of real hardware: what each piece must answer, inside its window and outside; and nothing that was signed
-may change."""
+"""Public evidence of real hardware: what each piece must answer, inside its window and outside; and that nothing that was
+signed may change."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def quote_of(name: str) -> bytes:
     return (TDX / QUOTES[name][0]).read_bytes()
 
 
-def judge(name: str, at: int, *, quote: bytes | None = None, shared: Collateral | None = None, **more: Any) -> Appraisal:
+def judge(
+    name: str, at: int, *, quote: bytes | None = None, shared: Collateral | None = None, **more: Any
+) -> Appraisal:
     collateral = shared or Collateral.load(TDX / QUOTES[name][1])
     return verify(quote_of(name) if quote is None else quote, collateral=collateral, at=at, **more)
 
