@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from atlas import _core
 from atlas.errors import MalformedError, UsageError, VerificationError
-from atlas.sidecar import read_regular
+from atlas.files import read_regular
 
 Kind = Literal["tdx", "snp", "nvidia"]
 

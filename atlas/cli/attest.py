@@ -67,7 +67,7 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
 
 def _read(path: str) -> bytes:
     from atlas.attest import MAX_EVIDENCE_BYTES
-    from atlas.sidecar import read_regular
+    from atlas.files import read_regular
 
     return read_regular(path, limit=MAX_EVIDENCE_BYTES)
 
