@@ -192,3 +192,27 @@ class Verifier:
     def refused(self, why: str, /) -> None: ...
     def unreadable(self, why: str, /) -> None: ...
     def finish(self) -> tuple[str, list[tuple[Any, ...]], list[dict[str, Any]]]: ...
+
+# ----------------------------------------------------------------------------------------------------------- attest
+
+_Kind = Literal["tdx", "snp", "nvidia"]
+
+@final
+class Collateral:
+    def __new__(cls) -> Collateral: ...
+    def add(self, data: Buffer, /) -> None: ...
+
+def attest_verify(
+    kind: _Kind,
+    evidence: Buffer,
+    collateral: Collateral,
+    /,
+    *,
+    at: int,
+    policy: Buffer | None = None,
+    report_data: Buffer | None = None,
+    event_log: Buffer | None = None,
+    anchor: Buffer | None = None,
+) -> dict[str, Any]: ...
+def evidence_read(kind: _Kind, evidence: Buffer, /) -> dict[str, Any]: ...
+def ccel_replay(log: Buffer, /) -> tuple[bytes, bytes, bytes, bytes, int, int]: ...

@@ -74,7 +74,7 @@ def is_private(header: str) -> bool:
     """A header that only its own folder or stage may see."""
     parts = header.split("/")
     if parts[0] == "port" and len(parts) == 3:
-        return header != "port/crypto/crypto.h"
+        return header not in {"port/crypto/crypto.h", "port/crypto/vendor.h"}
     return parts[0] == "stage" and "_" in parts[1]
 
 
@@ -211,7 +211,7 @@ GROUPS: list[tuple[str, str]] = [
     ("ground", r"errors|version|escape|files|stamp"),
     ("model", r"model|explain"),
     ("library", r"measure|claim|sign|tsa|attest|log|verify|policy|store|catalog|sidecar|entry|locate|bundle|lineage"),
-    ("library", r"provenance|private_copy"),
+    ("library", r"provenance|private_copy|tsm"),
     ("recorder", r"recorder|record(\..*)?"),
     ("front", r"decorators|pytest_plugin|notebook|__main__|hooks(\..*)?|cli(\..*)?"),
     ("package", r"__init__"),

@@ -59,6 +59,7 @@ const char *atlas_err_name(int code)
         NAME(ATLAS_E_X509);
         NAME(ATLAS_E_KEY);
         NAME(ATLAS_E_INDEX);
+        NAME(ATLAS_E_EVIDENCE);
         NAME(ATLAS_E_DIGEST);
         NAME(ATLAS_E_SIGNATURE);
         NAME(ATLAS_E_CREDENTIAL);
@@ -66,6 +67,8 @@ const char *atlas_err_name(int code)
         NAME(ATLAS_E_EXPIRED);
         NAME(ATLAS_E_REVOKED);
         NAME(ATLAS_E_ALGORITHM);
+        NAME(ATLAS_E_MISMATCH);
+        NAME(ATLAS_E_TCB);
         NAME(ATLAS_E_INTERNAL);
         NAME(ATLAS_E_CRYPTO);
     }

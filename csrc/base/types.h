@@ -41,6 +41,7 @@ enum atlas_err {
     ATLAS_E_X509 = -307,
     ATLAS_E_KEY = -308, /* a key file that cannot be read, or a wrong password */
     ATLAS_E_INDEX = -309, /* the index of a directory */
+    ATLAS_E_EVIDENCE = -320, /* hardware evidence: a quote, a report, an event log */
     /* 4xx: well formed, checked and false */
     ATLAS_E_DIGEST = -400,
     ATLAS_E_SIGNATURE = -401,
@@ -49,6 +50,8 @@ enum atlas_err {
     ATLAS_E_EXPIRED = -404,
     ATLAS_E_REVOKED = -405,
     ATLAS_E_ALGORITHM = -406, /* not allowed, or does not fit the key */
+    ATLAS_E_MISMATCH = -420,  /* evidence: a field is not what the vendor, the binding or the policy says */
+    ATLAS_E_TCB = -421,       /* evidence: the platform's TCB is not accepted */
     /* 9xx: our bug, or the crypto library's */
     ATLAS_E_INTERNAL = -900,
     ATLAS_E_CRYPTO = -901,

@@ -20,6 +20,7 @@
 #include "stage/measure.h"
 #include "stage/claim.h"
 #include "stage/sign.h"
+#include "stage/attest.h"
 #include "stage/verify.h"
 
 #endif

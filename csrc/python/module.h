@@ -17,6 +17,7 @@ int atlas_py_measure_exec(PyObject *module); /* calls the next one */
 int atlas_py_merkle_exec(PyObject *module);
 int atlas_py_claim_exec(PyObject *module);
 int atlas_py_sign_exec(PyObject *module);
+int atlas_py_attest_exec(PyObject *module);
 int atlas_py_verify_exec(PyObject *module);
 int atlas_py_cbor_exec(PyObject *module);
 

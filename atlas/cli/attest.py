@@ -1,0 +1,137 @@
+"""Hardware evidence: show it, collect it, verify it offline.
+
+  atlas attest info EVIDENCE                    the fields of a quote or report; nothing is verified
+  atlas attest collect --out F                  ask the kernel (configfs-tsm) for a quote
+  atlas attest verify EVIDENCE --collateral C --at TIME [--policy P]
+
+verify prints three results: signature, TCB, appraisal. Exit code: 0 all three hold under the vendor's own root, 1 not
+genuine, 2 usage, 3 genuine but not accepted by the policy (or not hardware-rooted), 4 something is missing, 5
+malformed, 6 could not be done or checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from atlas.cli.options import add_json
+
+if TYPE_CHECKING:
+    from atlas.cli.console import Console
+
+HELP = "collect and verify hardware evidence (TDX, SEV-SNP, NVIDIA)"
+
+
+def _hex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("not hexadecimal") from None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    info = actions.add_parser("info", help="show the fields of evidence, unverified", allow_abbrev=False)
+    info.add_argument("evidence", metavar="EVIDENCE", help="a quote or report")
+    add_json(info)
+    collect = actions.add_parser("collect", help="ask the kernel for evidence", allow_abbrev=False)
+    collect.add_argument(
+        "--out", metavar="FILE", required=True, help="where the quote or report goes; never overwritten"
+    )
+    collect.add_argument("--report-data", metavar="HEX", type=_hex, help="64 bytes to bind it to (default: random)")
+    collect.add_argument(
+        "--tsm", metavar="DIR", help="the kernel's report directory (default: /sys/kernel/config/tsm/report)"
+    )
+    add_json(collect)
+    _add_verify(actions.add_parser("verify", help="verify evidence offline", allow_abbrev=False))
+
+
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("evidence", metavar="EVIDENCE", help="a quote or report")
+    parser.add_argument(
+        "--collateral",
+        metavar="FILE|DIR",
+        action="append",
+        required=True,
+        help="what the vendor says: bundle, PCS answers, certificates, CRLs; may be repeated",
+    )
+    parser.add_argument(
+        "--at", metavar="TIME", required=True, help="judge everything at this time (2026-02-18T12:00:00Z)"
+    )
+    parser.add_argument("--policy", metavar="FILE", help="what is accepted (JSON); the default names no software")
+    parser.add_argument("--report-data", metavar="HEX", type=_hex, help="what the evidence must be bound to")
+    parser.add_argument("--event-log", metavar="FILE", help="TDX: the CCEL log that must explain the registers")
+    parser.add_argument("--anchor", metavar="PEM", help="a root to use instead of the vendor's; never hardware-rooted")
+    add_json(parser)
+
+
+def _read(path: str) -> bytes:
+    from atlas.attest import MAX_EVIDENCE_BYTES
+    from atlas.files import read_regular
+
+    return read_regular(path, limit=MAX_EVIDENCE_BYTES)
+
+
+def _info(args: argparse.Namespace, console: Console) -> int:
+    from atlas.attest import kind_of, plain, read_claims
+
+    evidence = _read(args.evidence)
+    kind = kind_of(evidence)
+    claims = plain(read_claims(evidence, kind=kind))
+    if args.json:
+        console.document({"kind": kind, "verified": False, "claims": claims})
+        return 0
+    console.result(f"{kind} evidence, not verified")
+    for name, value in claims.items():
+        if not isinstance(value, dict):
+            console.result(f"  {name:18} {'' if value is None else value}")
+        else:
+            console.result(f"  {name:18} {len(value)} values")
+    return 0
+
+
+def _collect(args: argparse.Namespace, console: Console) -> int:
+    import secrets
+
+    from atlas import tsm
+
+    report_data = args.report_data if args.report_data is not None else secrets.token_bytes(tsm.REPORT_DATA_BYTES)
+    evidence = tsm.collect(report_data, path=args.tsm or tsm.REPORTS)
+    with open(args.out, "xb") as file:  # noqa: PTH123 - x: an existing file is never overwritten
+        file.write(evidence.raw)
+    if evidence.aux:
+        with open(args.out + ".aux", "xb") as file:  # noqa: PTH123
+            file.write(evidence.aux)
+    document = {"kind": evidence.kind, "provider": evidence.provider, "report_data": report_data.hex(), "out": args.out}
+    if args.json:
+        console.document(document)
+    else:
+        console.result(f"{evidence.kind} evidence of {len(evidence.raw)} bytes, bound to {report_data.hex()}")
+    return 0
+
+
+def _verify(args: argparse.Namespace, console: Console) -> int:
+    from atlas.attest import Collateral, verify
+
+    result = verify(
+        _read(args.evidence),
+        collateral=Collateral.load(*args.collateral),
+        at=args.at,
+        policy=_read(args.policy) if args.policy else None,
+        report_data=args.report_data,
+        event_log=_read(args.event_log) if args.event_log else None,
+        anchor=_read(args.anchor) if args.anchor else None,
+    )
+    if args.json:
+        console.document(result.to_dict() | {"exit_code": result.exit_code})
+    else:
+        answer, _, rest = result.explain().partition("\n")
+        console.result(console.paint(answer, "green" if result.holds else "red") + "\n" + rest)
+    return result.exit_code
+
+
+_ACTIONS = {"info": _info, "collect": _collect, "verify": _verify}
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    return _ACTIONS[args.action](args, console)
