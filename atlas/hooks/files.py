@@ -178,13 +178,13 @@ class FileHooks:
         for path in gone:
             if not os.path.lexists(path):
                 self._removed(path)
-        for path, before in list(self._asides.items()):
+        asides, self._asides = self._asides, {}
+        for path, before in asides.items():
             with self._recorder.entry(KIND, path):
                 if signature(path) == before:
                     put_back(path)
                 elif not concerns(path):
                     discard_aside(path)
-                del self._asides[path]
 
 
 def _path(value: Any) -> str:

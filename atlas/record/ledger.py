@@ -115,16 +115,25 @@ def _belongs(inner: Step, step: Step) -> bool:
 def _relation(load: Load, step: Step, process: str) -> str | None:
     """None: an input of this step. A text: how it is related. "": not at all."""
     if load.process != process:
-        if load.process == "":
-            return BY_PARENT if load.step.contains(step) or load.step.parent is None else ""
-        if load.process.startswith("rank ") and process == "":
-            return f"loaded by {load.process}" if _belongs_by_name(load.step, step) else ""
-        return BY_CHILD if process == "" and _belongs(load.step, step) else ""
+        return _relation_across(load, step, process)
     if step.contains(load.step):
         if step.parent is not None:
             return None
         return None if load.declared and load.step is step else EARLIER
     return EARLIER if load.step.contains(step) else ""
+
+
+def _relation_across(load: Load, step: Step, process: str) -> str:
+    """Between processes. A rank is no child: what rank 0 loaded says nothing about what rank 1 saved."""
+    if process.startswith("rank "):
+        return ""
+    if load.process == "":
+        return BY_PARENT if load.step.contains(step) or load.step.parent is None else ""
+    if process != "":
+        return ""  # two children
+    if load.process.startswith("rank "):
+        return f"loaded by {load.process}" if _belongs_by_name(load.step, step) else ""
+    return BY_CHILD if _belongs(load.step, step) else ""
 
 
 def _belongs_by_name(inner: Step, step: Step) -> bool:

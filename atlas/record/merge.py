@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -46,6 +47,7 @@ class Merger:
         self._ranks = Ranks(rank, recorder.store.directory / "runs", recorder.started) if rank is not None else None
         self._steps: dict[tuple[str, str], Step] = {}
         self._outputs: dict[tuple[str, str], Output] = {}  # saved by children and not signed yet
+        self._lock = threading.RLock()
         self._merging = False
 
     @property
@@ -53,18 +55,19 @@ class Merger:
         return self._ranks is not None and self._ranks.running()
 
     def merge(self) -> None:
-        """Signing merges, and merging signs: the outer call does both."""
-        if self._merging:
-            return
-        self._merging = True
-        try:
-            for process, record in self._children.records():
-                self._take(f"child {process.partition('-')[0]}", record, None)
-            for number, _process, record in self._ranks.records() if self._ranks is not None else ():
-                self._take(f"rank {number}", record, number)
-            self._sign()
-        finally:
-            self._merging = False
+        """Signing merges, and merging signs: the outer call does both. Other threads wait until it is done."""
+        with self._lock:
+            if self._merging:
+                return
+            self._merging = True
+            try:
+                for process, record in self._children.records():
+                    self._take(f"child {process.partition('-')[0]}", record, None)
+                for number, _process, record in self._ranks.records() if self._ranks is not None else ():
+                    self._take(f"rank {number}", record, number)
+                self._sign()
+            finally:
+                self._merging = False
 
     def _take(self, process: str, record: Record, rank: int | None) -> None:
         handler = getattr(self, f"_on_{record['t']}", None)
