@@ -58,6 +58,8 @@ def _compound(value: Any, name_of: Callable[[str], str], depth: int) -> Any:
 
 def _scalar(value: Any, name_of: Callable[[str], str], depth: int) -> Any:
     """Tensors and arrays of one element have `item`; enumerations have `value`; the rest is named by its type."""
+    if isinstance(value, type):
+        return _text(value.__qualname__)
     item = getattr(value, "item", None)
     if callable(item):
         try:
@@ -67,7 +69,7 @@ def _scalar(value: Any, name_of: Callable[[str], str], depth: int) -> Any:
     inner = getattr(value, "value", None)
     if isinstance(inner, int | float | str | bool):
         return plain(inner, name_of, depth)
-    if isinstance(value, type) or callable(value):
+    if callable(value):
         return _text(getattr(value, "__qualname__", _type_name(value)))
     return _type_name(value)
 
