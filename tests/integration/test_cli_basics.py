@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from command import ATLAS, Command, on_a_terminal
 
-VERBS = ("keygen", "sign", "verify", "inspect", "lineage", "find", "bundle", "digest", "doctor", "completion")
+VERBS = ("keygen", "sign", "verify", "inspect", "lineage", "find", "bundle", "digest", "attest", "doctor", "completion")
 
 
 def test_without_a_verb_it_explains_itself_and_is_a_usage_error(atlas: Command) -> None:
