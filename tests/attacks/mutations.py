@@ -1,6 +1,6 @@
 """Seeded mutations of honest manifests, for the differential test: what to break, where, and whether to sign again.
 
-`Mutation.make(seed)` is the same for the same seed on the same day (certificates begin at a full hour).
+`make(seed)` does the same to the same place every time; only RSA keys differ from run to run.
 """
 
 from __future__ import annotations

@@ -102,6 +102,7 @@ def test_no_byte_of_an_unsigned_change_is_valid(outcomes: list[Outcome]) -> None
 # Why we refuse what c2pa-rs trusts. A disagreement is explained when one of its failed checks matches a line; a line
 # that explains nothing must go.
 STRICTER: dict[str, str] = {
+    "claim.malformed": "bytes after the store, boxes that do not end where they say, two manifests of one name",
     "longer than needed|no definite length|one key twice|ends too early": "strict CBOR: shortest heads, no twins",
     "exactly one content box": "an assertion, a claim and a signature hold one box of the type they announce",
     "holds a superbox that is no claim": "a manifest has its three parts and nothing else",
@@ -123,10 +124,17 @@ STRICTER: dict[str, str] = {
     "timeStamp.outsideValidity": "trusted times make sense: not in the future, within the certificate",
 }
 
+# The same for changes that nobody signed. Random bytes find these places or not, so that none of them has to be met.
+UNSIGNED = {
+    "toggles are outside the profile": "a box says that it has a label and perhaps a salt, and nothing else",
+    "called like a manifest and is none|is no claim": "all sixteen bytes of a box's type count; c2pa-rs reads four",
+}
+
 
 def explanations(outcome: Outcome) -> set[str]:
     said = "\n".join(f"{check.code}: {check.text}" for check in failing(outcome.ours))
-    return {pattern for pattern in STRICTER if re.search(pattern, said)}
+    known = STRICTER if outcome.mutation.signed else STRICTER | UNSIGNED
+    return {pattern for pattern in known if re.search(pattern, said)}
 
 
 def test_every_stricter_answer_has_its_explanation(outcomes: list[Outcome]) -> None:
@@ -135,4 +143,4 @@ def test_every_stricter_answer_has_its_explanation(outcomes: list[Outcome]) -> N
     assert not unexplained, "\n".join(f"{o.title}: {told(o.ours)}" for o in unexplained)
     used = Counter(pattern for o in strict for pattern in explanations(o))
     print(f"{len(strict)} of {len(outcomes)} answers are stricter than c2pa-rs:", *used.most_common(), sep="\n  ")
-    assert set(used) == set(STRICTER), f"explains nothing: {set(STRICTER) - set(used)}"
+    assert set(STRICTER) <= set(used), f"explains nothing: {set(STRICTER) - set(used)}"

@@ -68,8 +68,8 @@ def _digest_for(private: Any) -> hashes.HashAlgorithm | None:
 class Profile:
     """Everything in a certificate that a test may want to be wrong."""
 
-    start: datetime.datetime = NOW - datetime.timedelta(days=30)
-    end: datetime.datetime = NOW + datetime.timedelta(days=300)
+    start: datetime.datetime = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)  # fixed: the same bytes every day
+    end: datetime.datetime = datetime.datetime(2036, 1, 1, tzinfo=datetime.UTC)
     ca: bool = False
     path_length: int | None = None
     constraints: bool = True
@@ -94,7 +94,9 @@ _ALL_USAGES = (
     "encipher_only",
     "decipher_only",
 )
-CA_PROFILE = Profile(start=days(-60), end=days(3000), ca=True, usages=("key_cert_sign", "crl_sign"), ekus=None)
+CA_PROFILE = Profile(
+    end=datetime.datetime(2037, 1, 1, tzinfo=datetime.UTC), ca=True, usages=("key_cert_sign", "crl_sign"), ekus=None
+)
 
 
 def certificate(
