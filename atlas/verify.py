@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from atlas import _core
 from atlas.entry import MEASUREMENT
-from atlas.errors import AtlasError, LimitError, MalformedError, NotFound, SystemFailure
+from atlas.errors import AtlasError, LimitError, NotFound, SystemFailure
 from atlas.files import read_regular
 from atlas.locate import Locator
 from atlas.measure import measure
@@ -184,7 +184,7 @@ def _own_name(manifest: bytes) -> str:
     """What the manifest calls its artifact: a hint where to look, before anything has been checked."""
     try:
         assertions = _core.store_read(manifest)[-1]["assertions"]
-    except MalformedError:
+    except AtlasError:  # the verifier will say what is wrong with it
         return ""
     names = [
         a["content"].get("name") for a in assertions if a["label"] == MEASUREMENT and isinstance(a["content"], dict)
