@@ -24,8 +24,8 @@ BUSY_SECONDS = 5.0
 _SCHEMA = """CREATE TABLE binding (value BLOB NOT NULL, alg TEXT NOT NULL, sha256 TEXT NOT NULL,
                                   PRIMARY KEY (value, alg, sha256)) WITHOUT ROWID"""
 
-# SQLite has locks of its own, and a child that is forked while another thread holds one waits for it for ever. So no fork
-# happens while a connection is open.
+# SQLite has locks of its own, and a child that is forked while another thread holds one waits for it for ever.
+# So no fork happens while a connection is open.
 _no_fork = threading.Lock()
 os.register_at_fork(before=_no_fork.acquire, after_in_parent=_no_fork.release, after_in_child=_no_fork.release)
 

@@ -1,10 +1,10 @@
-"""`@atlas.step` and `@atlas.pipeline`: the parts of a program as functions, with inputs and outputs in their signatures.
+"""`@atlas.step` and `@atlas.pipeline`: parts of a program as functions, with inputs and outputs in their signatures.
 
     @atlas.step
     def clean(raw: In[Dataset], out: Out[Dataset], min_len: int = 5): ...
 
-An `In` parameter is declared as an input of the step, an `Out` parameter as its output, everything else that is plain as a
-parameter. Without a live run, `atlas.init()` begins one from the environment.
+An `In` parameter is declared as an input of the step, an `Out` parameter as its output, everything else that is plain
+as a parameter. Without a live run, `atlas.init()` begins one from the environment.
 """
 
 from __future__ import annotations
@@ -228,7 +228,7 @@ def _async_generator(function: Callable[..., Any], plan: _Plan) -> Callable[...,
 
 
 def pipeline(function: Any = None, /, **options: Any) -> Any:
-    """Make a function the whole run: ``@atlas.pipeline(key=..., mode="enforce")``. Options are those of `atlas.init`."""
+    """Make a function the whole run: ``@atlas.pipeline(key=...)``. Options are those of `atlas.init`."""
     if function is None:
         return lambda each: pipeline(each, **options)
 

@@ -53,13 +53,13 @@ def init(
 ) -> Run:
     """Record this program from here on: what it loads and saves, the data it goes through, what it ran on.
 
-    `key` is a PEM file (the certificate chain, `chain.pem`, is looked for beside it), or a signer, or ATLAS_KEY. `mode` is
-    "observe" (the default: nothing is ever broken, gaps are recorded), "enforce" (inputs must be valid under `trust`) or
-    "off". `store` is where manifests are kept. `include` and `exclude` are patterns of logical names. What is not given comes
-    from ATLAS_* and then from [tool.atlas] of pyproject.toml.
+    `key` is a PEM file (the certificate chain, `chain.pem`, is looked for beside it), or a signer, or ATLAS_KEY. `mode`
+    is "observe" (the default: nothing is ever broken, gaps are recorded), "enforce" (inputs must be valid under
+    `trust`) or "off". `store` is where manifests are kept. `include` and `exclude` are patterns of logical names.
+    What is not given comes from ATLAS_* and then from [tool.atlas] of pyproject.toml.
 
-    Called again it returns the live run. Ends with `Run.finish`, a `with` block, or the program. In a child process it joins
-    the parent's run and never opens the key.
+    Called again it returns the live run. Ends with `Run.finish`, a `with` block, or the program. In a child process it
+    joins the parent's run and never opens the key.
     """
     given = {
         "key": key, "chain": chain, "trust": trust, "mode": mode, "store": store, "name": name, "attest": attest,

@@ -106,7 +106,9 @@ class Project:
     def verify(self, path: str | Path, **options: Any) -> Verdict:
         return atlas.verify(path, **({"trust": self.trust} | options))
 
-    def python(self, program: str, *arguments: str, check: bool = True, **environ: str) -> subprocess.CompletedProcess[str]:
+    def python(
+        self, program: str, *arguments: str, check: bool = True, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run a program of its own in the project."""
         script = self.root / f"program_{len(list(self.root.glob('program_*.py')))}.py"
         script.write_text(textwrap.dedent(program))

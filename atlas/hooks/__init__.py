@@ -1,4 +1,4 @@
-"""Hooks: how Atlas sees what a program reads and writes. The only place that knows torch, safetensors, os by their insides.
+"""Hooks: how Atlas sees what a program reads and writes. The only place that knows torch and safetensors inside.
 
 `install` puts every hook point in for one recorder, `Hooks.uninstall` takes them out again.
 """
@@ -34,7 +34,9 @@ class Hooks:
         self._loaders = LoaderHooks(recorder)
         processes = ProcessHooks(recorder)
         safetensors = SafetensorsHooks(recorder, self._torch)
-        points = [p for part in (self._torch, self._files, self._loaders, safetensors, processes) for p in part.points()]
+        points = [
+            p for part in (self._torch, self._files, self._loaders, safetensors, processes) for p in part.points()
+        ]
         self._engine = Engine(points, self._failed)
         self._undo: list[Callable[[], None]] = []
 

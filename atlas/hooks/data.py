@@ -1,11 +1,12 @@
 """Hook points of DataLoader: which samples were really handed out, in which order, by every kind of loader.
 
-The order of the indices lives in the main process, with workers too: `_next_index` sees what is sent out, `__next__` what
-comes back. What is read while a batch is made, here or in a worker, belongs to the loader's data set.
+The order of the indices lives in the main process, with workers too: `_next_index` sees what is sent out, `__next__`
+what comes back. What is read while a batch is made, here or in a worker, belongs to the loader's data set.
 """
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import sys
@@ -115,12 +116,12 @@ class LoaderHooks:
     # --------------------------------------------------------------------------------------------- hooks
 
     def _init(self, original: Callable[..., None]) -> Callable[..., None]:
-        def __init__(iterator: Any, loader: Any, *args: Any, **kwargs: Any) -> None:
+        def begin(iterator: Any, loader: Any, *args: Any, **kwargs: Any) -> None:
             original(iterator, loader, *args, **kwargs)
             if self._recorder.live:
                 self._begin(iterator, loader)
 
-        return like(original, __init__)
+        return like(original, begin)
 
     def _begin(self, iterator: Any, loader: Any) -> None:
         global _worker_loader
@@ -154,7 +155,7 @@ class LoaderHooks:
     def _next(self, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
         recorder, local = self._recorder, self._local
 
-        def __next__(iterator: Any) -> Any:
+        def advance(iterator: Any) -> Any:
             state = self._before(iterator) if recorder.live else None
             if state is None:
                 return original(iterator)
@@ -174,7 +175,7 @@ class LoaderHooks:
             self._after(state, batch)
             return batch
 
-        return like(original, __next__)
+        return like(original, advance)
 
     def _before(self, iterator: Any) -> _State | None:
         try:
@@ -194,7 +195,7 @@ class LoaderHooks:
                 state.use.finished(self._recorder.optimizer_steps)
             else:
                 self._commit(state, batch)
-            self._recorder.flush(force=finished)
+            self._recorder.diary.flush(force=finished)
         except Exception as error:
             self._recorder.guard.failed(COUNTING, error)
 
@@ -215,7 +216,7 @@ class LoaderHooks:
             self._recorder.gap(gap)
 
     def _workers(self, original: Callable[..., None]) -> Callable[..., None]:
-        def __init__(iterator: Any, loader: Any, *args: Any, **kwargs: Any) -> None:
+        def start(iterator: Any, loader: Any, *args: Any, **kwargs: Any) -> None:
             user = loader.worker_init_fn
             stand_in = None
             if self._recorder.live and _start_method(loader) != "fork":
@@ -227,7 +228,7 @@ class LoaderHooks:
                 if stand_in is not None:
                     loader.worker_init_fn, self._local.stand_in = user, None
 
-        return like(original, __init__)
+        return like(original, start)
 
 
 def _start_method(loader: Any) -> str:
@@ -271,10 +272,8 @@ def _facts(loader: Any, sampler: Any) -> dict[str, Any]:
         facts["batch_size"] = loader.batch_size
     else:
         facts["batch_sampler"] = type(getattr(loader, "batch_sampler", None)).__name__
-    try:
+    with contextlib.suppress(TypeError, NotImplementedError):
         facts["length"] = len(loader.dataset)
-    except (TypeError, NotImplementedError):
-        pass
     if loader.generator is not None:
         facts["generator_seed"] = loader.generator.initial_seed()
     return facts | _distributed(sampler)
@@ -285,7 +284,9 @@ def _distributed(sampler: Any) -> dict[str, Any]:
     names = {"rank": "rank", "num_replicas": "replicas", "seed": "sampler_seed", "epoch": "sampler_epoch"}
     if not hasattr(sampler, "num_replicas"):
         return {}
-    return {shown: getattr(sampler, name) for name, shown in names.items() if isinstance(getattr(sampler, name, None), int)}
+    return {
+        shown: getattr(sampler, name) for name, shown in names.items() if isinstance(getattr(sampler, name, None), int)
+    }
 
 
 def _length(batch: Any, index: Any) -> int:

@@ -86,7 +86,7 @@ class Engine:
                 self._imported(module)
 
     def uninstall(self) -> None:
-        """Everything as it was, unless somebody else replaced it since: then ours stays under theirs, and passes through."""
+        """Everything as it was; what somebody else replaced since stays, and ours under it passes through."""
         if self._finder in sys.meta_path:
             sys.meta_path.remove(self._finder)
         with self._lock:

@@ -157,7 +157,7 @@ class FileHooks:
         if use is not None:
             use.strays.add(place)
         if not recorder.owner:
-            recorder.journal("open", {"path": place, "loader": loader, "step": recorder.steps.current().id})
+            recorder.diary.write("open", {"path": place, "loader": loader, "step": recorder.steps.current().id})
 
     def _overwriting(self, path: str) -> None:
         """Somebody opens an artifact to write to it: its manifest steps aside before the first byte changes."""

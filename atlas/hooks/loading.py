@@ -19,7 +19,7 @@ from atlas.hooks.stream import FileSource, MeasuredReader, ObjectSource, Source,
 from atlas.measure import from_core
 from atlas.model import Digest, Measurement
 from atlas.record.guard import describe
-from atlas.record.recorder import Reading
+from atlas.record.reads import Reading
 
 if TYPE_CHECKING:
     from atlas.record.recorder import Recorder
@@ -170,7 +170,7 @@ class Loading:
         return sealed.copy(self.reader.source, self.expected)
 
     def mapped(self, storage: Any) -> None:
-        """torch.load(mmap=True) mapped the file: the mapping is what the program will see, so that is what is hashed."""
+        """torch.load(mmap=True) mapped the file: the program will see the mapping, so that is what is hashed."""
         if self.expected is None:
             self.reader.mapped(_core.chunk_digests(memory_of(storage)))
 
@@ -178,7 +178,7 @@ class Loading:
 def hand_over(recorder: Recorder, reading: Reading) -> None:
     """To the loader in whose data set this happened, or to the step."""
     use, loader = recorder.current_loader()
-    recorder.loaded(reading, use, loader)
+    recorder.reads.loaded(reading, use, loader)
 
 
 def _both(reader: MeasuredReader, measurement: Measurement) -> Measurement:
@@ -222,14 +222,16 @@ class Mapping:
         try:
             size = os.fstat(fd).st_size
             if size > MAX_MAPPING or storage.nbytes() < size:
-                why = "was mapped and is too large to be hashed in passing" if size > MAX_MAPPING else "was mapped in part"
+                why = (
+                    "was mapped and is too large to be hashed in passing"
+                    if size > MAX_MAPPING
+                    else "was mapped in part"
+                )
                 recorder.gap(Gap(self.name, f"{why}; declare it with run.input()", input=True))
                 return
             root = _core.tree_root("sha256", _core.chunk_digests(memory_of(storage)[:size]))
             measurement = Measurement("file", None, Digest("sha256", root), size, 1)
-            hand_over(
-                recorder, Reading(self.path, self.name, measurement, "mmap", role="base model", full=Again(fd))
-            )
+            hand_over(recorder, Reading(self.path, self.name, measurement, "mmap", role="base model", full=Again(fd)))
         finally:
             os.close(fd)
 

@@ -1,5 +1,5 @@
-"""Hook points of threads and processes: a thread belongs to the step it is started in; while child processes run, what they
-save is signed as it comes, and not only when the parent wakes up."""
+"""Hook points of threads and processes: a thread belongs to the step it is started in; while child processes run, what
+they save is signed as it comes, and not only when the parent wakes up."""
 
 from __future__ import annotations
 

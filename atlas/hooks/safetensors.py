@@ -1,7 +1,8 @@
 """Hook points of safetensors: written files are measured when they are complete, read ones through one descriptor.
 
-The library is native code that opens files by path. So it is given the path of a descriptor of ours, which is hashed: header
-and tensors come from the same file, whatever happens to the name meanwhile. In enforce the descriptor is that of a sealed copy.
+The library is native code that opens files by path. So it is given the path of a descriptor of ours, which is hashed:
+header and tensors come from the same file, whatever happens to the name meanwhile. In enforce the descriptor is that of
+a sealed copy.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 from atlas import _core
 from atlas.errors import AtlasError, VerificationError
 from atlas.hooks.engine import HookPoint, like
-from atlas.hooks.saving import ASIDE
 from atlas.hooks.loading import READING, Again, fail_closed, hand_over, verified_copy
+from atlas.hooks.saving import ASIDE
 from atlas.measure import from_core
 from atlas.model import Measurement
 from atlas.record.follow import concerns, keep_and_set_aside
 from atlas.record.guard import shown
 from atlas.record.outputs import SIGNING, Output
-from atlas.record.recorder import SMALL, Reading
+from atlas.record.reads import SMALL, Reading
 
 if TYPE_CHECKING:
     from atlas.hooks.torch import TorchHooks
@@ -37,7 +38,9 @@ class SafetensorsHooks:
         """The names that the libraries' own functions look up, so that early imports of those are covered."""
         return [
             HookPoint("safetensors.torch save", "safetensors.torch", "serialize_file", self._serialize_file),
-            HookPoint("safetensors.numpy save", "safetensors.numpy", "serialize_file", self._serialize_file, optional=True),
+            HookPoint(
+                "safetensors.numpy save", "safetensors.numpy", "serialize_file", self._serialize_file, optional=True
+            ),
             HookPoint("safetensors.torch load", "safetensors.torch", "safe_open", self._safe_open),
             HookPoint("safetensors.numpy load", "safetensors.numpy", "safe_open", self._safe_open, optional=True),
             HookPoint("safetensors.safe_open", "safetensors", "safe_open", self._safe_open),
@@ -146,4 +149,3 @@ def _open_regular(path: str) -> int:
 def _times(fd: int) -> tuple[int, int, int]:
     s = os.fstat(fd)
     return s.st_size, s.st_mtime_ns, s.st_ctime_ns
-

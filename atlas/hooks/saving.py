@@ -105,7 +105,9 @@ class Saving:
     def _incomplete(self, error: BaseException) -> None:
         """Half a file: no manifest, neither the old nor a new one."""
         with self._recorder.entry(SIGNING, self.name):
-            self._recorder.journal("incomplete", {"name": self.name, "path": self.path, "reason": type(error).__name__})
+            self._recorder.diary.write(
+                "incomplete", {"name": self.name, "path": self.path, "reason": type(error).__name__}
+            )
 
     def _complete(self) -> None:
         recorder = self._recorder

@@ -2,8 +2,8 @@
 written. No torch here.
 
 PyTorch's C++ side calls `write(memoryview)` and ignores what it returns, so a short write would be silent corruption:
-`MeasuredWriter` writes on or raises. It calls `readinto`, and `read` when that came back short: an exception in `readinto` is
-lost, so `MeasuredReader` keeps it, returns 0, and raises it from the `read` that follows.
+`MeasuredWriter` writes on or raises. It calls `readinto`, and `read` when that came back short: an exception in
+`readinto` is lost, so `MeasuredReader` keeps it, returns 0, and raises it from the `read` that follows.
 """
 
 from __future__ import annotations
@@ -181,8 +181,8 @@ class ObjectSource:
 class MeasuredReader:
     """Serves bytes only after it hashed them. With `expected` leaves, only the bytes that have these digests.
 
-    Leaf by leaf: whole leaves are read straight into the caller's memory and hashed there; parts of a leaf come from a copy
-    that was hashed. A leaf that is read again must be what it was.
+    Leaf by leaf: whole leaves are read straight into the caller's memory and hashed there; parts of a leaf come from a
+    copy that was hashed. A leaf that is read again must be what it was.
     """
 
     def __init__(

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _JIT = "TorchScript is not measured; declare it with run.input() or run.output()"
 _EXPORT = "torch.export is not measured; declare it with run.input() or run.output()"
+_SCRIPT = "torch.jit._script"
+_DCP_FILES = "torch.distributed.checkpoint.filesystem"
 _DCP = "a distributed checkpoint is not measured; declare its directory with run.input() or run.output()"
 
 
@@ -48,18 +50,18 @@ class TorchHooks:
             HookPoint("torch.load kind", s, "_load", self._load, optional=True),
             HookPoint("torch.load kind (legacy)", s, "_legacy_load", self._load, optional=True),
             HookPoint("torch mmap", "torch.storage", "UntypedStorage.from_file", self._from_file, optional=True),
-            HookPoint("torch.jit.load", "torch.jit", "load", self._unmeasured("torch.jit.load", _JIT, reads=True), optional=True),
+            HookPoint("torch.jit.load", "torch.jit", "load", self._unmeasured(_JIT, 0, reads=True), optional=True),
             HookPoint(
-                "ScriptModule.save", "torch.jit._script", "RecursiveScriptModule.save",
-                self._unmeasured("torch.jit.save", _JIT, argument=1), optional=True,
+                "ScriptModule.save", _SCRIPT, "RecursiveScriptModule.save", self._unmeasured(_JIT, 1), optional=True
             ),
-            HookPoint("torch.export.load", "torch.export", "load", self._unmeasured("torch.export.load", _EXPORT, reads=True),
-                      optional=True),
-            HookPoint("torch.export.save", "torch.export", "save", self._unmeasured("torch.export.save", _EXPORT, argument=1),
-                      optional=True),
-            HookPoint("distributed checkpoint", "torch.distributed.checkpoint.filesystem", "FileSystem.create_stream",
-                      self._create_stream, optional=True),
-        ]  # fmt: skip
+            HookPoint(
+                "torch.export.load", "torch.export", "load", self._unmeasured(_EXPORT, 0, reads=True), optional=True
+            ),
+            HookPoint("torch.export.save", "torch.export", "save", self._unmeasured(_EXPORT, 1), optional=True),
+            HookPoint(
+                "distributed checkpoint", _DCP_FILES, "FileSystem.create_stream", self._create_stream, optional=True
+            ),
+        ]
 
     # ----------------------------------------------------------------------------------- what is going on
 
@@ -246,23 +248,23 @@ class TorchHooks:
 
     # ----------------------------------------------------------------------------------- seen, not measured
 
-    def _unmeasured(self, what: str, reason: str, *, reads: bool = False, argument: int = 0) -> Callable[[Any], Any]:
+    def _unmeasured(self, reason: str, argument: int, *, reads: bool = False) -> Callable[[Any], Any]:
         def make(original: Callable[..., Any]) -> Callable[..., Any]:
             def hooked(*args: Any, **kwargs: Any) -> Any:
                 target = args[argument] if len(args) > argument else kwargs.get("f")
                 if not self._away and not self._loads:
-                    self._note_unmeasured(what, reason, target, reads)
+                    self._note_unmeasured(reason, target, reads=reads)
                 return original(*args, **kwargs)
 
             return like(original, hooked)
 
         return make
 
-    def _note_unmeasured(self, what: str, reason: str, target: Any, reads: bool) -> None:
+    def _note_unmeasured(self, reason: str, target: Any, *, reads: bool) -> None:
         recorder = self._recorder
-        shown = _shown(target) if isinstance(target, str | os.PathLike) else what
+        shown = _shown(target)
         if reads and recorder.inputs.enforce:
-            raise VerificationError(f"{what} cannot be verified before it is deserialised", where=shown)
+            raise VerificationError("cannot be verified before it is deserialised", where=shown)
         with recorder.entry(READING, shown, input=True):
             recorder.gap(Gap(shown, reason, input=reads))
 
@@ -271,7 +273,7 @@ class TorchHooks:
         def create_stream(system: Any, path: Any, mode: str) -> Iterator[Any]:
             if not self._away:
                 directory = os.path.dirname(os.fspath(path))  # noqa: PTH120
-                self._note_unmeasured("distributed checkpoint", _DCP, directory, "r" in mode)
+                self._note_unmeasured(_DCP, directory, reads="r" in mode)
             with self.passing_through(), original(system, path, mode) as stream:
                 yield stream
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from atlas.claim import Gap
 from atlas.model import Input, Measurement
 from atlas.record.context import environment
+from atlas.record.inputs import SignedDirectory
 from atlas.record.ledger import BY_CHILD, EARLIER, Load
 from atlas.record.loaders import LoaderUse
 from atlas.record.plain import plain
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS = 30.0  # for digests that are still being computed when an artifact is signed
 MANY = 64  # files of one directory that are listed one by one
+MAX_GAPS = 200
 MAX_INPUTS = 900  # below ATLAS_MAX_INGREDIENTS of atlas.h, with room for what the claim adds
 
 
@@ -59,7 +61,10 @@ def assemble(recorder: Recorder, output: Output) -> Assembly:
     gaps += recorder.unmeasured_for(step)
     names = {item.name for item in inputs}
     metrics = [_metric(entry, names, gaps) for entry in recorder.metrics_for(step)]
-    return Assembly(inputs, list(dict.fromkeys(map(recorder.clean_gap, gaps))), run_record(recorder, step), data_use, metrics)
+    gaps = list(dict.fromkeys(map(recorder.clean_gap, gaps)))
+    if len(gaps) > MAX_GAPS:
+        gaps[MAX_GAPS:] = [Gap(f"{len(gaps) - MAX_GAPS} more gaps", "a manifest does not list so many", input=True)]
+    return Assembly(inputs, gaps, run_record(recorder, step), data_use, metrics)
 
 
 # ---------------------------------------------------------------------------------------------------- inputs
@@ -76,15 +81,13 @@ def _listed(recorder: Recorder, step: Step, process: str, gaps: list[Gap]) -> li
     for load, relation in pairs:
         if (_place(load), relation) in crowds:
             continue
-        signed = None if load.manifest is not None else recorder.signed_directory(load)
+        signed = None if load.manifest is not None else recorder.reads.signed_directory(load)
         if signed is not None:
             if signed.path not in directories:
                 directories.add(signed.path)
-                inputs.append(_directory_input(recorder, signed.path, signed.measurement, signed.manifest, load, relation))
+                inputs.append(_directory_input(recorder, signed, load, relation))
             continue
-        inputs.append(
-            Input(load.name, load.measurement, load.role, load.via, load.manifest, relation=relation)
-        )
+        inputs.append(Input(load.name, load.measurement, load.role, load.via, load.manifest, relation=relation))
     for (_, relation), loads in crowds.items():
         inputs += _crowd_inputs(recorder, loads, relation)
     return inputs
@@ -106,7 +109,7 @@ def _crowds(pairs: list[tuple[Load, str | None]]) -> dict[tuple[str, str | None]
 
 def _crowd_inputs(recorder: Recorder, loads: list[Load], relation: str | None) -> list[Input]:
     members = {load.path: _member(load.measurement) for load in loads}
-    return _files_input(recorder, members, loads[0].role, loads[0].via, relation, [])
+    return _files_input(recorder, members, [], role=loads[0].role, via=loads[0].via, relation=relation)
 
 
 def _member(m: Measurement) -> Member:
@@ -114,15 +117,13 @@ def _member(m: Measurement) -> Member:
     return Member(m.flat.value, m.tree.value, m.size)
 
 
-def _directory_input(
-    recorder: Recorder, path: str, measurement: Measurement, manifest: bytes, load: Load, relation: str | None
-) -> Input:
-    name = recorder.names.logical(path)
-    return Input(name, replace(measurement, index=None), load.role, load.via, manifest, relation=relation)
+def _directory_input(recorder: Recorder, signed: SignedDirectory, load: Load, relation: str | None) -> Input:
+    name = recorder.names.logical(signed.path)
+    return Input(name, replace(signed.measurement, index=None), load.role, load.via, signed.manifest, relation=relation)
 
 
 def _files_input(
-    recorder: Recorder, members: Mapping[str, Member], role: str, via: str, relation: str | None, gaps: list[Gap]
+    recorder: Recorder, members: Mapping[str, Member], gaps: list[Gap], *, role: str, via: str, relation: str | None
 ) -> list[Input]:
     """Files that were read together: their signed directory where there is one, else one index over them."""
     if not members:
@@ -149,13 +150,13 @@ def _of_loader(recorder: Recorder, use: LoaderUse, step: Step, gaps: list[Gap]) 
         gaps.append(Gap(first, f"changed while it was used for training; {len(use.conflicts)} such files"))
     if use.identity.opaque and not use.reads:
         gaps.append(
-            Gap(f"data set {use.identity.name}", "opaque: cannot be identified by its bytes; run.input(..., dataset=) can",
+            Gap(f"data set {use.identity.name}", "opaque: its bytes do not identify it; run.input(..., dataset=) does",
                 input=True)
         )  # fmt: skip
     relation = None if step.parent is not None and step.contains(use.step) else EARLIER
     members = {**use.identity.files(), **use.reads}
     via = "torch.load" if use.reads else "files of a data set"
-    return _files_input(recorder, members, use.role, via, relation, gaps)
+    return _files_input(recorder, members, gaps, role=use.role, via=via, relation=relation)
 
 
 # ------------------------------------------------------------------------------------------------ everything else
@@ -165,7 +166,9 @@ def _metric(entry: dict[str, Any], names: set[str], gaps: list[Gap]) -> dict[str
     shown = dict(entry)
     for key in ("of", "on"):
         if shown.get(key) is not None and shown[key] not in names:
-            gaps.append(Gap(f"metric {shown['name']}", f"speaks of {shown[key]}, which is not an input of this artifact"))
+            gaps.append(
+                Gap(f"metric {shown['name']}", f"speaks of {shown[key]}, which is not an input of this artifact")
+            )
             shown[key] = None
     return shown
 

@@ -42,7 +42,7 @@ class Identity:
         return found
 
     def describe(self, reads: Mapping[str, Member] | None = None, *, strays: bool = False) -> dict[str, Any]:
-        """`reads` are files that were loaded for it. `strays`: it read files that nobody measured, so its state is not it."""
+        """`reads` are files that were loaded for it. `strays`: it read files nobody measured, so this is not it."""
         entry: dict[str, Any] = {"class": self.name, "kind": self.kind} | self.facts
         if self.kind == "files" and self.job is not None and not self.job.done:
             return entry | {"kind": "opaque"}

@@ -21,7 +21,15 @@ from atlas.record.journal import SUFFIX, Follower, Record, started_ns
 ATTACH = "ATLAS_ATTACH"
 ENDED = "ended"  # a file in a run's directory: nobody reads journals there any more
 _SKEW_SECONDS = 120.0  # between the clocks of machines, and between the starts of ranks
-_JOB = ("ATLAS_RUN_ID", "TORCHELASTIC_RUN_ID", "SLURM_JOB_ID", "SLURM_STEP_ID", "MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE")
+_JOB = (
+    "ATLAS_RUN_ID",
+    "TORCHELASTIC_RUN_ID",
+    "SLURM_JOB_ID",
+    "SLURM_STEP_ID",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "WORLD_SIZE",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +148,9 @@ class _Member:
     @property
     def alive(self) -> bool:
         """On this machine; of another machine nobody knows."""
-        return self.began.get("boot") == boot_id() and started_ns(int(self.began.get("pid", 0))) == self.began.get("born")
+        return self.began.get("boot") == boot_id() and started_ns(int(self.began.get("pid", 0))) == self.began.get(
+            "born"
+        )
 
     def belongs(self, since: float) -> bool:
         """Whether this rank is part of the run that began at `since`, and not of one before it."""

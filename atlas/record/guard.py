@@ -15,7 +15,7 @@ Gap = Callable[[str, str, bool], None]
 
 
 class Guard:
-    """Wraps every entry from a user's program into Atlas. One warning for each kind of failure, however often it fails."""
+    """Wraps every entry from a user's program into Atlas. One warning for each kind of failure."""
 
     def __init__(self, gap: Gap, scrub: Callable[[str], str]) -> None:
         self._gap = gap

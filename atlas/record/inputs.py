@@ -200,7 +200,9 @@ class Inputs:
                 ignore = content(read_manifests(found.data)[-1], MEASUREMENT).get("ignore")
         except (AtlasError, OSError, LookupError):
             ignore = None
-        chosen = tuple(ignore) if isinstance(ignore, list) and all(isinstance(i, str) for i in ignore) else DEFAULT_IGNORE
+        chosen = (
+            tuple(ignore) if isinstance(ignore, list) and all(isinstance(i, str) for i in ignore) else DEFAULT_IGNORE
+        )
         return measure(path, ignore=chosen)
 
 

@@ -1,7 +1,7 @@
 """Journals: what a process saw, written through line by line, so that nothing is lost when it is killed.
 
-One file per process. A line is `<crc32 of the rest, 8 hex digits> <JSON>`; one `write` each, appended. A line that was torn
-by a crash does not match its sum and ends the reading.
+One file per process. A line is `<crc32 of the rest, 8 hex digits> <JSON>`; one `write` each, appended. A line that was
+torn by a crash does not match its sum and ends the reading.
 """
 
 from __future__ import annotations

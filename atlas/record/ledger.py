@@ -60,6 +60,7 @@ class Ledger:
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._known: dict[tuple[str, str, str, bytes], Load] = {}
+        self._told: set[tuple[Gap, str, str]] = set()
 
     def forked(self) -> None:
         self._lock = threading.Lock()
@@ -84,7 +85,8 @@ class Ledger:
 
     def gap(self, gap: Gap, step: Step, process: str = "") -> None:
         with self._lock:
-            if not any(s.gap == gap and s.step is step for s in self.seen):
+            if (gap, step.id, process) not in self._told:
+                self._told.add((gap, step.id, process))
                 self.seen.append(Seen(gap, step, process))
 
     def loads_for(self, step: Step, process: str = "") -> Iterator[tuple[Load, str | None]]:

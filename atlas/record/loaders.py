@@ -1,7 +1,7 @@
 """Which samples a DataLoader really handed out, in which order. No torch here: the hooks call in with plain values.
 
-The order digest is SHA-256 over, for every batch, the number of its indices (uint64, little-endian) and the indices (int64,
-little-endian). A batch of other indices than integers: 2^63 plus the length of its CBOR, then that CBOR.
+The order digest is SHA-256 over, for every batch, the number of its indices (uint64, little-endian) and the indices
+(int64, little-endian). A batch of other indices than integers: 2^63 plus the length of its CBOR, then that CBOR.
 """
 
 from __future__ import annotations

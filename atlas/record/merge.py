@@ -185,7 +185,9 @@ class Merger:
         for output in waiting:
             with recorder.guard(SIGNING, output.name):
                 if output.path and signature(output.path)[2:3] != (output.measurement.size,):
-                    recorder.gap(Gap(output.name, f"was saved by {output.process} and changed before it could be signed"))
+                    recorder.gap(
+                        Gap(output.name, f"was saved by {output.process} and changed before it could be signed")
+                    )
                 elif output.measurement.kind == "directory":
                     recorder.outputs.remeasured(output)
                 else:

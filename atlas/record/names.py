@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import platform
@@ -76,10 +77,8 @@ def encode_name(name: str) -> str:
 
 def _private_words() -> re.Pattern[str] | None:
     words = set()
-    try:
+    with contextlib.suppress(KeyError, OSError):  # a container whose uid has no name
         words.add(getpass.getuser())
-    except (KeyError, OSError):  # a container whose uid has no name
-        pass
     host = platform.node()
     words |= {host, host.partition(".")[0]}
     telling = sorted((re.escape(w) for w in words if len(w) > 2 and w.lower() not in _ANYBODY), key=len, reverse=True)

@@ -1,8 +1,8 @@
 """The net below the hooks: files that the interpreter opened and nobody measured.
 
 An audit hook sees every `open` of Python code (not of C++ libraries). It cannot be removed, so there is one for the
-life of the process, which looks whether a recorder is listening. Its answers are gaps: never an input, because nobody knows
-which bytes were really read.
+life of the process, which looks whether a recorder is listening. Its answers are gaps: never an input, because nobody
+knows which bytes were really read.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ class Net:
         # Not data: the interpreter's own files, and Atlas' store.
         places = {sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), *skip}
         root = str(names.root) + "/"
-        self._skip = tuple(p for p in (place.rstrip("/") + "/" for place in places) if p != "/" and not root.startswith(p))
+        self._skip = tuple(
+            p for p in (place.rstrip("/") + "/" for place in places) if p != "/" and not root.startswith(p)
+        )
         self._opened: dict[str, Step] = {}
         self._written: set[str] = set()
         self._lock = threading.Lock()
@@ -81,7 +83,9 @@ class Net:
         place = self.interesting(path)
         if not place:
             return ""
-        writes = not _WRITES.isdisjoint(mode) if isinstance(mode, str) else bool((flags or 0) & (os.O_WRONLY | os.O_RDWR))
+        writes = (
+            not _WRITES.isdisjoint(mode) if isinstance(mode, str) else bool((flags or 0) & (os.O_WRONLY | os.O_RDWR))
+        )
         if writes:
             self._written.add(place)
             return ""

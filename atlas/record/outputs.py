@@ -39,7 +39,7 @@ class Output:
     asset_type: str | None
     step: Step
     process: str = ""
-    training: int = 0  # optimizer steps and batches before it
+    training: int = 0  # optimizer steps before it
     stream: bool = False  # the caller's own file object: more may be written to it
     number: int = 0
     metrics: int = 0
@@ -101,11 +101,11 @@ class Outputs:
         recorder = self._recorder
         output.number = next(self._numbers)
         output.signature = signature(output.path) if output.path else ()
-        output.training = output.training or recorder.training
+        output.training = output.training or recorder.optimizer_steps
         if not output.path and output.measurement.tree is not None:
             self._shelf.streams.add(output.measurement.tree.value)
         if recorder.signer is None:
-            recorder.journal_output(output)
+            recorder.diary.output(output)
             self._keep(output)
             return
         output.assembly = assemble(recorder, output)
@@ -161,7 +161,7 @@ class Outputs:
             with recorder.guard(SIDECAR, output.name):
                 write_sidecar(output.path, signed.store, output.measurement.index)
                 output.beside = True
-        recorder.journal(
+        recorder.diary.write(
             "signed",
             {"name": output.name, "path": output.path, "urn": signed.urn, "manifest": signed.sha256,
              "size": output.measurement.size, "step": output.step.path},
@@ -183,14 +183,16 @@ class Outputs:
             self._sign(output)
             self._keep(output)
             return True
-        recorder.journal("moved", {"from": before, "to": path})
+        recorder.diary.write("moved", {"from": before, "to": path})
         self._keep(output)
         return False
 
     def removed(self, path: str) -> None:
         """An artifact of this run is gone; its manifest stays in the store."""
         output = self._shelf.by_path.pop(path, None)
-        if output is not None and output.signed is not None:
+        if output is not None and output.signed is None:
+            self._recorder.diary.write("removed", {"path": path})
+        elif output is not None:
             for place in (sidecar_path(path), Path(f"{path}.c2pa-index")):
                 place.unlink(missing_ok=True)
 
@@ -226,7 +228,9 @@ class Outputs:
         """A directory that a child declared: its index is not in the journal."""
         again = measure(output.path)
         if again.flat != output.measurement.flat:
-            self._recorder.gap(Gap(output.name, f"was declared by {output.process} and changed before it could be signed"))
+            self._recorder.gap(
+                Gap(output.name, f"was declared by {output.process} and changed before it could be signed")
+            )
             return
         output.measurement = again
         self.saved(output)

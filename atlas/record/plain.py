@@ -16,7 +16,7 @@ _INT_MIN, _INT_MAX = -(1 << 63), (1 << 64) - 1
 
 
 def plain(value: Any, name_of: Callable[[str], str], depth: int = 0) -> Any:
-    """`name_of` turns a path into its logical name. Never raises for a strange object: its type's name stands for it."""
+    """`name_of` turns a path into its logical name. For a strange object the name of its type stands."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 REDACTED = "<redacted>"
 
 _SECRET_WORDS = frozenset(
     (
-        "token secret secrets key keys apikey password passwd passphrase passcode pass pwd pw pin credential credentials "
-        "cred creds auth authorization bearer cookie signature sig dsn pat private jwt otp"
+        "token secret secrets key keys apikey password passwd passphrase passcode pass pwd pw pin credential "
+        "credentials cred creds auth authorization bearer cookie signature sig dsn pat private jwt otp"
     ).split()
 )
 # "pad_token": 0 and "key_dim" are hyper-parameters: numbers are secrets only under these.
@@ -50,7 +51,7 @@ def is_secret_name(name: str) -> bool:
 
 def _split(name: str) -> set[str]:
     words = [word.lower() for word in _WORDS.findall(name)]
-    return {*words, *("".join(pair) for pair in zip(words, words[1:], strict=False))}
+    return {*words, *("".join(pair) for pair in pairwise(words))}
 
 
 class Redactor:

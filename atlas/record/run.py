@@ -100,14 +100,14 @@ class Run:
         recorder = self._active
         if recorder is not None:
             with recorder.guard("recording an input", shown(path), input=True):
-                recorder.declare_input(path, role=role, dataset=dataset, name=name)
+                recorder.reads.declare(path, role=role, dataset=dataset, name=name)
         return Path(path)
 
     def output(self, path: PathLike, *, kind: str | None = None, name: str | None = None) -> Path:
         """Say that a file or directory is written here; returns its path. Call it before or after writing.
 
-        `kind` is "model", "dataset", "tokenizer", "report" or a word of your own. Files that are saved inside a declared
-        directory are signed with it and not one by one.
+        `kind` is "model", "dataset", "tokenizer", "report" or a word of your own. Files that are saved inside a
+        declared directory are signed with it and not one by one.
         """
         recorder = self._active
         if recorder is not None:
@@ -123,7 +123,7 @@ class Run:
                 self._active.add_params(values, more)
 
     def log(self, step: int | None = None, /, **values: Any) -> None:
-        """Progress, such as ``run.log(step=10, loss=loss)``: the last values are recorded. Tensors are read when signing."""
+        """Progress, such as ``run.log(step=10, loss=loss)``: the last values are recorded, tensors read at the end."""
         if self._active is not None:
             with self._active.guard("logging"):
                 place = self._active.steps.current()
@@ -141,7 +141,7 @@ class Run:
         on: PathLike | None = None,
         **more: Any,
     ) -> None:
-        """Results of an evaluation: `of` is the model, `on` the data, both by path; they become inputs if they are not."""
+        """Results of an evaluation: `of` is the model, `on` the data, by path; they become inputs if they are not."""
         recorder = self._active
         if recorder is not None:
             with recorder.guard("recording metrics"):
@@ -167,7 +167,9 @@ class Run:
         """Manifests of the artifacts that this run made and that are still there, oldest first."""
         if self._recorder is None:
             return ()
-        return tuple(o.signed for o in sorted(self._recorder.outputs.all(), key=lambda o: o.number) if o.signed is not None)
+        return tuple(
+            o.signed for o in sorted(self._recorder.outputs.all(), key=lambda o: o.number) if o.signed is not None
+        )
 
     @property
     def gaps(self) -> tuple[Gap, ...]:

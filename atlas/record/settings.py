@@ -23,7 +23,7 @@ _PROJECT_KEYS = frozenset(("key", "chain", "mode", "store", "name", "include", "
 _FORBIDDEN = frozenset(("trust", "policy", "signer", "roots"))
 
 NO_KEY_HINT = (
-    'make one with `atlas keygen --name "Your Name" keys/` and name it: atlas.init(key="keys/key.pem"), or set ATLAS_KEY; '
+    'make one with `atlas keygen --name "Your Name" keys/` and name it: atlas.init(key="keys/key.pem"), or ATLAS_KEY; '
     'mode="off" (or ATLAS_MODE=off) records nothing'
 )
 

@@ -337,7 +337,10 @@ def test_files_that_are_loaded_for_a_data_set_roll_up_into_one_input(project: Pr
         manifest = save(project)
     assert list(manifest.inputs) == ["samples"]
     entry = manifest.inputs["samples"]
-    assert (entry["kind"], entry["size"]) == ("directory", sum(Path(f"samples/{i}.pt").stat().st_size for i in range(7)))
+    assert (entry["kind"], entry["size"]) == (
+        "directory",
+        sum(Path(f"samples/{i}.pt").stat().st_size for i in range(7)),
+    )
     assert (manifest.loaders[0]["dataset"]["kind"], manifest.loaders[0]["dataset"]["files"]) == ("files read", 7)
     assert manifest.gaps == {}
     assert project.verify("out.pt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import io
@@ -20,11 +21,8 @@ from atlas.hooks.engine import Engine, HookPoint, like
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
-import safetensors.numpy  # noqa: E402
-import safetensors.torch  # noqa: E402, F401
-import torch.distributed.checkpoint.filesystem  # noqa: E402
-import torch.export  # noqa: E402
-import torch.utils.data.dataloader  # noqa: E402, F401
+for late in ("safetensors.numpy", "safetensors.torch", "torch.distributed.checkpoint.filesystem", "torch.export"):
+    importlib.import_module(late)
 
 
 def attributes() -> dict[str, Any]:
@@ -54,7 +52,9 @@ def test_uninstall_restores_every_attribute_by_identity(project: Project) -> Non
     hooked = standing(where)
     atlas.uninstall()
     plain = standing(where)
-    assert not any("/atlas/" in getattr(getattr(value, "__code__", None), "co_filename", "") for value in plain.values())
+    assert not any(
+        "/atlas/" in getattr(getattr(value, "__code__", None), "co_filename", "") for value in plain.values()
+    )
     assert sum(hooked[i] is not plain[i] for i in where) >= 20
     project.init()
     atlas.uninstall()
@@ -100,7 +100,11 @@ def test_hooked_functions_look_like_what_they_replace(project: Project) -> None:
     with project.init():
         ours = torch.serialization._open_file_like
         assert inspect.signature(ours) == inspect.signature(original)
-        assert (ours.__name__, ours.__doc__, ours.__module__) == (original.__name__, original.__doc__, original.__module__)
+        assert (ours.__name__, ours.__doc__, ours.__module__) == (
+            original.__name__,
+            original.__doc__,
+            original.__module__,
+        )
         assert pickle.loads(pickle.dumps(torch.save)) is torch.save
         assert pickle.loads(pickle.dumps(ours)) is ours
 
@@ -109,7 +113,7 @@ def test_a_hook_that_somebody_wrapped_stays_and_passes_through(project: Project)
     original = torch.serialization._open_zipfile_writer
     project.init()
     ours = torch.serialization._open_zipfile_writer
-    torch.serialization._open_zipfile_writer = lambda f: ours(f)
+    torch.serialization._open_zipfile_writer = functools.partial(ours)
     atlas.uninstall()
     try:
         torch.save({"a.w": torch.zeros(1)}, "model.pt")
@@ -126,7 +130,9 @@ def engine(point: HookPoint) -> tuple[Engine, list[str]]:
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    (tmp_path / "hooked_module.py").write_text("def f():\n    'doc'\n    return 1\nclass C:\n    @staticmethod\n    def s():\n        return 1\n")
+    (tmp_path / "hooked_module.py").write_text(
+        "def f():\n    'doc'\n    return 1\nclass C:\n    @staticmethod\n    def s():\n        return 1\n"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "hooked_module", raising=False)
     importlib.invalidate_caches()
@@ -170,7 +176,9 @@ def test_an_inherited_attribute_is_inherited_again_afterwards() -> None:
     fake.Derived = Derived  # type: ignore[attr-defined]
     sys.modules["fake_for_hooks"] = fake
     try:
-        made, _ = engine(HookPoint("x", "fake_for_hooks", "Derived.f", lambda original: lambda self: original(self) + 1))
+        made, _ = engine(
+            HookPoint("x", "fake_for_hooks", "Derived.f", lambda original: lambda self: original(self) + 1)
+        )
         made.install()
         assert (Derived().f(), Base().f()) == (2, 1)
         made.uninstall()

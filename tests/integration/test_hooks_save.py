@@ -49,7 +49,10 @@ def test_only_the_name_of_the_archive_differs_from_a_save_without_atlas(project:
 
     state = weights()
     torch.save(state, "model.pt")
-    plain = {i.filename.partition("/")[2]: zipfile.ZipFile("model.pt").read(i) for i in zipfile.ZipFile("model.pt").infolist()}
+    plain = {
+        i.filename.partition("/")[2]: zipfile.ZipFile("model.pt").read(i)
+        for i in zipfile.ZipFile("model.pt").infolist()
+    }
     with project.init():
         torch.save(state, "model.pt")
     ours = {i.filename: zipfile.ZipFile("model.pt").read(i) for i in zipfile.ZipFile("model.pt").infolist()}
@@ -125,7 +128,9 @@ def test_a_temporary_name_and_os_replace_end_under_the_final_name(project: Proje
     assert project.verify("model.pt")
 
 
-@pytest.mark.parametrize("rename", [lambda a, b: Path(a).rename(b), shutil.move, os.rename], ids=["Path", "move", "rename"])
+@pytest.mark.parametrize(
+    "rename", [lambda a, b: Path(a).rename(b), shutil.move, os.rename], ids=["Path", "move", "rename"]
+)
 def test_every_way_to_rename_takes_the_manifest_along(project: Project, rename) -> None:
     with project.init():
         torch.save(weights(), "a.pt")
@@ -166,7 +171,7 @@ def test_a_name_bound_before_the_run_is_followed_too(project: Project) -> None:
 
     with project.init():
         torch.save(weights(), "model.pt.tmp")
-        replace("model.pt.tmp", "model.pt")
+        replace("model.pt.tmp", "model.pt")  # noqa: PTH105
     assert project.verify("model.pt")
     assert not Path("model.pt.tmp.c2pa").exists()
 
@@ -180,7 +185,7 @@ def test_a_named_temporary_file_leaves_nothing_behind(project: Project) -> None:
 def test_a_copy_is_found_by_digest_and_a_copy_by_shutil_has_a_manifest_beside_it(project: Project) -> None:
     with project.init():
         torch.save(weights(), "last.pt")
-        os.system("cp last.pt best.pt")  # noqa: S605, S607
+        os.system("cp last.pt best.pt")
         shutil.copy("last.pt", "kept.pt")
     assert not Path("best.pt.c2pa").exists()
     assert project.verify("best.pt").answer == "VALID"
@@ -305,7 +310,7 @@ def test_a_file_that_takes_nothing_more_is_an_error_and_not_a_truncated_model(pr
 
 
 def test_a_directory_that_is_not_there_gives_torchs_own_error(project: Project) -> None:
-    with pytest.raises(Exception) as plain:  # noqa: PT011
+    with pytest.raises(Exception) as plain:
         torch.save(weights(), "nowhere/model.pt")
     with project.init(), warnings.catch_warnings(), pytest.raises(type(plain.value), match=str(plain.value)):
         warnings.simplefilter("error", AtlasWarning)

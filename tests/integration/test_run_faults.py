@@ -88,7 +88,7 @@ def test_a_bug_anywhere_in_our_code_is_one_warning_and_a_gap(
 ) -> None:
     run = project.init()
     if place.endswith("MeasuredWriter._hash"):
-        monkeypatch.setattr("atlas.hooks.stream._core.Measurer", lambda: type("M", (), {"update": fails})())
+        monkeypatch.setattr("atlas.hooks.stream._core.Measurer", type("M", (), {"update": fails}))
     else:
         monkeypatch.setattr(place, fails)
     with warnings.catch_warnings(record=True) as caught:
@@ -307,7 +307,7 @@ def test_a_read_only_directory_for_somebody_who_is_not_root(project: Project) ->
         os.chmod(path, 0o755)  # noqa: PTH101
     store = project.root.parent / "nobody"
     store.mkdir(mode=0o777)
-    os.chmod(store, 0o777)  # noqa: PTH101, S103
+    os.chmod(store, 0o777)  # noqa: PTH101
     command = ["runuser", "-u", "nobody", "--preserve-environment", "--", sys.executable, str(program)]
     reach = subprocess.run([*command[:-1], "-c", "import atlas"], check=False, capture_output=True,
                            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])})  # fmt: skip

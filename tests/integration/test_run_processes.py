@@ -297,11 +297,15 @@ def check_ranks(project: Project) -> None:
     assert "own0.pt" not in project.manifest("shard1.pt").inputs
 
 
-def start_ranks(project: Project, script: str, ranks: list[int], world: int, **environ: str) -> list[subprocess.Popen[str]]:
+def start_ranks(
+    project: Project, script: str, ranks: list[int], world: int, **environ: str
+) -> list[subprocess.Popen[str]]:
     path = project.root / "ranks.py"
     path.write_text(script)
-    common = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29555", "ATLAS_KEY": str(project.key),
-              "PYTHONPATH": str(PACKAGE), "OMP_NUM_THREADS": "1"}  # fmt: skip
+    common = {
+        "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29555", "ATLAS_KEY": str(project.key),
+        "PYTHONPATH": str(PACKAGE), "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
     return [
         subprocess.Popen(
             [sys.executable, str(path)], cwd=project.root, text=True, stderr=subprocess.PIPE,
@@ -328,7 +332,9 @@ def test_two_ranks_share_one_manifest_and_only_rank_0_opens_the_key(project: Pro
 def test_two_ranks_under_torchrun(project: Project) -> None:
     prepare()
     (project.root / "ranks.py").write_text(RANKS)
-    project.run([sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29556", "ranks.py"])
+    project.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29556", "ranks.py"]
+    )
     check_ranks(project)
 
 
@@ -355,7 +361,9 @@ def test_workers_of_both_ranks_roll_up_into_one_input(project: Project) -> None:
     Path("samples").mkdir()
     for i in range(8):
         torch.save(torch.tensor(i), f"samples/{i}.pt")
-    script = HEAD + """
+    script = (
+        HEAD
+        + """
 from torch.utils.data import Dataset, DistributedSampler
 rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 
@@ -375,6 +383,7 @@ while not (Path("done-0").exists() and Path("done-1").exists()):
 if rank == 0:
     torch.save(state(1), "model.pt")
 """
+    )
     finish(start_ranks(project, script, [0, 1], 2))
     manifest = project.manifest("model.pt")
     assert list(manifest.inputs) == ["samples"]
@@ -386,9 +395,7 @@ if rank == 0:
 
 
 def test_a_script_that_dies_keeps_what_was_signed_and_a_journal(project: Project) -> None:
-    ran = project.python(
-        HEAD + "run = atlas.init()\ntorch.save(state(0), 'a.pt')\nraise SystemExit(3)\n", check=False
-    )
+    ran = project.python(HEAD + "run = atlas.init()\ntorch.save(state(0), 'a.pt')\nraise SystemExit(3)\n", check=False)
     assert ran.returncode == 3
     assert project.verify("a.pt")
     (journal,) = (project.store.directory / "runs").glob("*/*.journal")

@@ -9,7 +9,7 @@ from recording import Project
 
 pytest.importorskip("torch")
 
-PROGRAM = '''
+PROGRAM = """
 import argparse, json, os, sys, warnings
 from dataclasses import dataclass
 import atlas, torch
@@ -29,7 +29,8 @@ run = atlas.init(name="run of " + C["run name"])
 run.params(args)
 run.params({"nested": {"db": {"password": C["nested parameter"]}}, "list": ["--token", C["parameter list"]]})
 run.params(config=Config(C["dataclass field"]), command="curl -H 'Authorization: Bearer " + C["header in text"] + "'")
-run.params(connection="postgres://me:" + C["userinfo in parameter"] + "@db/x", json='{"api_key": "' + C["json text"] + '"}')
+run.params(connection="postgres://me:" + C["userinfo in parameter"] + "@db/x")
+run.params(json='{"api_key": "' + C["json text"] + '"}')
 run.params(aws=C["aws key"], jwt=C["jwt"], hf=C["hub token in value"], pem=C["private key"], gh=C["github token"])
 run.params({C["token as key"]: 1}, access_token=[C["secret in a list"], "b"], bytes_secret=C["bytes"].encode())
 run.log(step=1, note="token=" + C["log value"])
@@ -40,26 +41,31 @@ with run.step("step with " + C["step name"]):
         run.input("/nonexistent/api_key=" + C["missing path"])
         from atlas.record.recorder import Recorder
         recorder = run._recorder
-        recorder.guard.failed("recording an input", RuntimeError("GET https://u:" + C["exception text"] + "@host/x failed"))
+        error = RuntimeError("GET https://u:" + C["exception text"] + "@host/x failed")
+        recorder.guard.failed("recording an input", error)
     torch.save({"a.w": torch.zeros(2)}, "out.pt")
 torch.save({"a.w": torch.ones(2)}, "second.pt")
-'''
+"""
 
 
 def canaries() -> dict[str, str]:
     places = [
-        "argument after flag", "argument with equals", "short password", "url userinfo", "url query", "nested parameter",
-        "parameter list", "dataclass field", "userinfo in parameter", "json text", "log value", "metric value",
+        "argument after flag", "argument with equals", "short password", "url userinfo", "url query",
+        "nested parameter", "parameter list", "dataclass field", "userinfo in parameter", "json text", "log value",
+        "metric value",
         "secret in a list", "bytes", "missing path", "environment token", "environment url", "environment plain",
         "header in text", "exception text",
     ]  # fmt: skip
     made = {place: f"CANARY{i:02}x{'z' * 12}" for i, place in enumerate(places)}
     shaped = {
-        "run name": "hf_{}", "aws key": "AKIA{}", "jwt": "eyJhbGciOi{}.eyJzdWIi{}.c2lnbmF0dXJl", "github token": "ghp_{}",
+        "run name": "hf_{}", "aws key": "AKIA{}", "jwt": "eyJhbGciOi{}.eyJzdWIi{}.c2lnbmF0dXJl",
+        "github token": "ghp_{}",
         "hub token in value": "hf_{}", "private key": "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----",
         "token as key": "hf_{}", "step name": "glpat-{}", "metric name": "sk-{}", "positional": "hf_{}",
     }  # fmt: skip
-    return made | {place: form.replace("{}", f"CANARY{i + 40}QQQQQQQQQQQQQQQQ") for i, (place, form) in enumerate(shaped.items())}
+    return made | {
+        place: form.replace("{}", f"CANARY{i + 40}QQQQQQQQQQQQQQQQ") for i, (place, form) in enumerate(shaped.items())
+    }
 
 
 def test_no_secret_is_found_in_anything_that_was_written(project: Project, tmp_path: Path) -> None:
@@ -96,7 +102,9 @@ def test_no_secret_is_found_in_anything_that_was_written(project: Project, tmp_p
     assert "CANARY" not in ran.stderr
     run = project.manifest("out.pt").run
     assert run["params"]["lr"] == "0.1"
-    assert {"command[2]", "params.password", "params.nested.db.password", "environment.CUDA_API_TOKEN"} <= set(run["redacted"])
+    assert {"command[2]", "params.password", "params.nested.db.password", "environment.CUDA_API_TOKEN"} <= set(
+        run["redacted"]
+    )
 
 
 def _core_of(value: str) -> bytes:
@@ -118,10 +126,13 @@ def test_no_absolute_path_user_or_host_leaves_the_machine(project: Project, monk
     monkeypatch.setattr("atlas.record.names.getpass.getuser", lambda: "alice-liddell")
     monkeypatch.setattr("atlas.record.names.platform.node", lambda: "looking-glass.example.org")
     monkeypatch.setattr("sys.argv", [
-        "/home/alice-liddell/project/train.py", "--data=/data/corpora/wiki", f"--out={project.root}/out", "--by", "alice-liddell",
+        "/home/alice-liddell/project/train.py", "--data=/data/corpora/wiki", f"--out={project.root}/out", "--by",
+        "alice-liddell",
     ])  # fmt: skip
     with project.init() as run:
-        run.params(host="looking-glass", path=Path("/home/alice-liddell/x/data.txt"), text="saved to /home/alice-liddell/y/z")
+        run.params(
+            host="looking-glass", path=Path("/home/alice-liddell/x/data.txt"), text="saved to /home/alice-liddell/y/z"
+        )
         Path("out.txt").write_text("")
         run.output("out.txt")
     data = Path("out.txt.c2pa").read_bytes()

@@ -33,9 +33,8 @@ def test_an_output_declared_after_it_was_written(project: Project) -> None:
 
 
 def test_an_output_declared_before_it_is_written(project: Project) -> None:
-    with project.init() as run:
-        with Path(run.output("report.json")).open("w") as file:
-            json.dump({"accuracy": 1}, file)
+    with project.init() as run, Path(run.output("report.json")).open("w") as file:
+        json.dump({"accuracy": 1}, file)
     assert project.verify("report.json")
 
 
@@ -280,7 +279,9 @@ def test_trust_is_never_read_from_the_project(project: Project) -> None:
 
 
 def test_settings_of_the_project_are_weaker_than_the_environment(project: Project, monkeypatch) -> None:
-    Path("pyproject.toml").write_text('[tool.atlas]\nkey = "keys/key.pem"\nname = "from the project"\nexclude = ["*.tmp"]\n')
+    Path("pyproject.toml").write_text(
+        '[tool.atlas]\nkey = "keys/key.pem"\nname = "from the project"\nexclude = ["*.tmp"]\n'
+    )
     with atlas.init() as run:
         write("a.txt")
         run.output("a.txt")
@@ -350,7 +351,9 @@ def test_steps_of_a_pipeline_link_into_a_chain(project: Project) -> None:
     assert verdict and len(verdict.nodes) == 2
 
 
-def test_a_step_without_a_run_begins_one_from_the_environment(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_without_a_run_begins_one_from_the_environment(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     @atlas.step
     def make(out: Out[Dataset]) -> None:
         write(str(out))

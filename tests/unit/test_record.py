@@ -33,7 +33,10 @@ def test_names_are_relative_to_the_root_or_the_last_part(tmp_path: Path) -> None
     assert names.logical(f"{tmp_path}/a/../b.pt") == "b.pt"
     assert names.logical("/elsewhere/deep/x.pt") == "x.pt"
     assert names.logical("/") == "root"
-    assert names.logical("/h/.cache/huggingface/hub/models--o--n/snapshots/abc/m.bin") == "models--o--n/snapshots/abc/m.bin"
+    assert (
+        names.logical("/h/.cache/huggingface/hub/models--o--n/snapshots/abc/m.bin")
+        == "models--o--n/snapshots/abc/m.bin"
+    )
 
 
 def test_names_that_no_manifest_may_have_are_encoded() -> None:
@@ -60,7 +63,9 @@ def test_the_root_is_the_nearest_project(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------- redaction
 
 
-@pytest.mark.parametrize("name", ["HF_TOKEN", "apiKey", "--db-password", "AWS_SECRET_ACCESS_KEY", "auth", "x_credentials"])
+@pytest.mark.parametrize(
+    "name", ["HF_TOKEN", "apiKey", "--db-password", "AWS_SECRET_ACCESS_KEY", "auth", "x_credentials"]
+)
 def test_names_of_secrets(name: str) -> None:
     assert is_secret_name(name)
 
@@ -84,7 +89,17 @@ def test_secrets_on_a_command_line(argv: list[str]) -> None:
 
 def test_what_is_no_secret_stays() -> None:
     redactor = Redactor()
-    argv = ["train.py", "--max-tokens", "512", "--lr=3e-5", "--tokenizer", "bert", "--pin_memory=True", "--key-dim=64", "KeyError: 'x'"]
+    argv = [
+        "train.py",
+        "--max-tokens",
+        "512",
+        "--lr=3e-5",
+        "--tokenizer",
+        "bert",
+        "--pin_memory=True",
+        "--key-dim=64",
+        "KeyError: 'x'",
+    ]
     assert redactor.arguments(argv) == argv
     assert redactor.value({"pad_token_id": 0, "key_dim": 64, "pin_memory": True}, "params") == {
         "pad_token_id": 0, "key_dim": 64, "pin_memory": True,
@@ -142,7 +157,9 @@ def test_arguments_are_stronger_than_environment_and_project(tmp_path: Path) -> 
     assert make(tmp_path, text, environ=environ, mode="off").mode == "off"
 
 
-@pytest.mark.parametrize("text", ["[tool.atlas]\npolicy = 'x'", "[tool.atlas]\nnmae = 'x'", "[tool]\natlas = 1", "[broken"])
+@pytest.mark.parametrize(
+    "text", ["[tool.atlas]\npolicy = 'x'", "[tool.atlas]\nnmae = 'x'", "[tool]\natlas = 1", "[broken"]
+)
 def test_a_project_file_that_says_what_it_must_not_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(UsageError):
         make(tmp_path, text)
@@ -172,7 +189,7 @@ def test_a_torn_line_ends_the_reading_and_what_came_before_counts(tmp_path: Path
     journal = Journal(tmp_path)
     journal.append("a", {})
     with journal.path.open("ab") as file:
-        file.write(b"0badc0de {\"t\":")
+        file.write(b'0badc0de {"t":')
     follower = Follower(journal.path)
     assert [r["t"] for r in follower.records()] == ["a"]
     with journal.path.open("ab") as file:
@@ -204,7 +221,9 @@ def test_a_state_is_replaced_and_never_seen_half(tmp_path: Path) -> None:
 
 def test_lines_of_many_threads_do_not_mix(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    threads = [threading.Thread(target=lambda n=n: [journal.append("x", {"n": n}) for _ in range(50)]) for n in range(4)]
+    threads = [
+        threading.Thread(target=lambda n=n: [journal.append("x", {"n": n}) for _ in range(50)]) for n in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -249,7 +268,13 @@ def test_an_index_of_files_is_the_one_of_the_core(tmp_path: Path) -> None:
         assert m.flat is not None and m.tree is not None
         members[str(path)] = Member(m.flat.value, m.tree.value, m.size)
     ours, core = index_of(members, str(place)), measure(place)
-    assert (ours.index, ours.flat, ours.tree, ours.size, ours.files) == (core.index, core.flat, core.tree, core.size, core.files)
+    assert (ours.index, ours.flat, ours.tree, ours.size, ours.files) == (
+        core.index,
+        core.flat,
+        core.tree,
+        core.size,
+        core.files,
+    )
     assert core.index is not None and read_index(core.index, str(place)) == members
 
 

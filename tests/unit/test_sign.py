@@ -167,6 +167,36 @@ def test_the_pss_salt_is_exactly_as_long_as_the_digest(alg: str) -> None:
     )
 
 
+def rsa_pss_key(*options: str) -> bytes:
+    """A key whose own type says RSASSA-PSS (RFC 4055), perhaps with restrictions."""
+    command = ["openssl", "genpkey", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048", *options]
+    return subprocess.run(command, check=True, capture_output=True).stdout
+
+
+def test_a_key_of_type_rsassa_pss_keeps_its_own_restrictions() -> None:
+    free = _core.Key(rsa_pss_key())
+    for alg in ("PS256", "PS384", "PS512"):
+        _core.signature_verify(alg, free.spki, CLAIM, free.sign(CLAIM, alg))
+    options = [f"rsa_pss_keygen_{what}" for what in ("md:sha256", "mgf1_md:sha256", "saltlen:32")]
+    bound = _core.Key(rsa_pss_key(*[part for option in options for part in ("-pkeyopt", option)]))
+    _core.signature_verify("PS256", bound.spki, CLAIM, bound.sign(CLAIM, "PS256"))
+    for alg in ("PS384", "PS512"):
+        with pytest.raises(VerificationError) as caught:
+            bound.sign(CLAIM, alg)
+        assert caught.value.code == "ATLAS_E_ALGORITHM"
+        with pytest.raises(VerificationError) as caught:
+            _core.signature_verify(alg, bound.spki, CLAIM, bytes(256))
+        assert caught.value.code == "ATLAS_E_ALGORITHM"
+
+
+def test_a_public_key_is_one_whole_structure() -> None:
+    spki = _core.certificate_info(ALICE.chain[0])["spki"]
+    for wrong in (b"", spki + b"\0", spki[:-1], spki + spki, ALICE.chain[0]):
+        with pytest.raises(MalformedError) as caught:
+            _core.signature_verify("ES256", wrong, CLAIM, ALICE.sign(CLAIM))
+        assert caught.value.code == "ATLAS_E_X509"
+
+
 # ------------------------------------------------------------------------------------------------------------ key files
 
 
@@ -214,7 +244,7 @@ def test_a_password_for_a_key_that_needs_none_is_harmless() -> None:
     ids=["empty", "text", "certificate", "cut", "damaged", "public key"],
 )
 def test_what_holds_no_private_key_is_a_key_error(pem: bytes) -> None:
-    with pytest.raises(KeyFileError) as caught:
+    with pytest.raises(KeyFileError, match="no private key in PEM form") as caught:
         _core.Key(pem)
     assert caught.value.code == "ATLAS_E_KEY"
 
@@ -808,6 +838,9 @@ def test_pem_is_written_and_read_back() -> None:
     text = b"".join(_core.certificate_to_pem(der) for der in ALICE.chain)
     assert _core.certificates_from_pem(text) == ALICE.chain
     assert _core.certificates_from_pem(b"comment\n" + text + b"\ncomment\n") == ALICE.chain
+    relabelled = text.replace(b" CERTIFICATE-", b" X509 CERTIFICATE-")
+    with pytest.raises(MalformedError, match="a PEM block that is no certificate: X509 CERTIFICATE"):
+        _core.certificates_from_pem(relabelled)
     for bad in (b"", b"nothing", ALICE.key_pem.encode(), text + ALICE.key_pem.encode(), text[:-30]):
         with pytest.raises(MalformedError):
             _core.certificates_from_pem(bad)

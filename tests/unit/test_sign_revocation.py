@@ -293,6 +293,8 @@ def test_an_issuer_that_may_not_sign_lists_is_not_heard() -> None:
     ids=["empty", "text", "another structure", "trailing", "cut", "certificate"],
 )
 def test_a_file_that_is_no_list_is_an_error(data: bytes) -> None:
+    with pytest.raises(MalformedError, match="no revocation list: CRL"):
+        check(MIDDLE.crl().replace(" X509 CRL-", " CRL-").encode())
     with pytest.raises(MalformedError) as caught:
         check(data)
     assert caught.value.code == "ATLAS_E_X509"
