@@ -1,4 +1,4 @@
-"""The C core, as Python sees it. A digest is ("sha256", bytes); csrc/include/atlas.h says what the functions promise."""
+"""The C core, as Python sees it. A digest is ("sha256", bytes); csrc/include/atlas.h says what a function promises."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
