@@ -1,5 +1,5 @@
-"""Public evidence of real hardware: what each piece must answer, inside its window and outside; and that nothing that was
-signed may change."""
+"""Public evidence of real hardware: what each piece must answer inside its window and outside; and that nothing signed
+may change."""
 
 from __future__ import annotations
 
