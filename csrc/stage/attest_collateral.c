@@ -130,7 +130,7 @@ static int pem_to_der(struct atlas_span text, struct atlas_buf *ret_ders, struct
         ATLAS_TRY(percent_decode(text, &decoded, error));
         text = atlas_buf_span(&decoded);
     }
-    ATLAS_TRY(atlas_certificate_read_pem(text, ret_ders, error));
+    ATLAS_TRY(atlas_pem_split(text, ret_ders, error));
 out:
     atlas_buf_release(&decoded);
     return rc;
@@ -161,13 +161,11 @@ static int add_pem_certificates(struct atlas_collateral *c, struct atlas_span te
 
 static int add_der(struct atlas_collateral *c, struct atlas_span der, struct atlas_error *error)
 {
-    struct atlas_certificate view;
-    struct atlas_error ignored = ATLAS_ERROR_INIT;
-    int rc = atlas_certificate_read(der, &view, &ignored);
-    if (rc == ATLAS_E_X509) {
+    struct atlas_outline outline;
+    if (atlas_outline_read(der, &outline, NULL) != ATLAS_OK) {
         return atlas_pki_add_crls(c->pki, der, error);
     }
-    return rc < 0 ? atlas_error_set(error, rc, where, "%s", ignored.text) : sort_certificates(c, der, error);
+    return sort_certificates(c, der, error);
 }
 
 /* ------------------------------------------------------------------------------------------- signed documents */
@@ -376,8 +374,8 @@ int atlas_collateral_add(struct atlas_collateral *c, struct atlas_span bytes, st
         return atlas_error_set(error, ATLAS_E_LIMIT, where, "more than %u bytes", ATLAS_MAX_COLLATERAL_BYTES);
     }
     c->bytes += bytes.n;
-    c->tcb_info.verified = false; /* other CRLs, other answers */
-    c->qe_identity.verified = false;
+    c->tcb_info.verified = c->tcb_info.path_known = false; /* other CRLs, other answers */
+    c->qe_identity.verified = c->qe_identity.path_known = false;
     c->known.verified = false;
     return add(c, bytes, error);
 }

@@ -44,7 +44,8 @@ struct atlas_signed_document {
     struct atlas_buf bytes;
     uint8_t signature[64];
     struct atlas_buf chain; /* DER, signer first */
-    bool verified;          /* signer and signature, all but the time */
+    bool path_known;        /* the chain is good at the times of `path` */
+    bool verified;          /* and so is the signature */
     struct atlas_pki_path path;
 };
 

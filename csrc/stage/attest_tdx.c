@@ -18,7 +18,7 @@ static int collect_pck(struct atlas_tdx_run *r, struct atlas_error *error)
     int rc = ATLAS_OK;
     const struct atlas_tdx_quote *q = &r->quote;
     if (q->cert_type >= ATLAS_CERT_PCK_LEAF) {
-        ATLAS_TRY(atlas_certificate_read_pem(q->cert_data, &r->pck_chain, error));
+        ATLAS_TRY(atlas_pem_split(q->cert_data, &r->pck_chain, error));
     }
     if (q->cert_type < ATLAS_CERT_PCK_LEAF && r->collateral->pck_chain.n == 0) {
         ATLAS_TRY(
@@ -33,7 +33,7 @@ static int collect_pck(struct atlas_tdx_run *r, struct atlas_error *error)
     if (!atlas_certificate_next(&rest, &r->pck_der)) {
         ATLAS_TRY(atlas_error_set(error, ATLAS_E_X509, "PCK", "not a DER certificate"));
     }
-    ATLAS_TRY(atlas_certificate_read(r->pck_der, &r->pck_view, error));
+    ATLAS_TRY(atlas_outline_read(r->pck_der, &r->pck_outline, error));
 out:
     return rc;
 }
@@ -56,7 +56,7 @@ static int check_pck_chain(void *context, struct atlas_error *error)
 static int check_pck_profile(void *context, struct atlas_error *error)
 {
     struct atlas_tdx_run *r = context;
-    if (strstr(r->pck_view.common_name, ATLAS_PCK_NAME) == NULL) {
+    if (!atlas_name_holds(r->pck_outline.subject, ATLAS_PCK_NAME)) {
         return atlas_error_set(error, ATLAS_E_CREDENTIAL, "PCK",
                                "the certificate is not named \"SGX PCK Certificate\"");
     }
@@ -182,8 +182,7 @@ static int reword(int rc, struct atlas_error *error, const char *text)
 static int check_qe_report(void *context, struct atlas_error *error)
 {
     struct atlas_tdx_run *r = context;
-    int rc = atlas_signature_verify(ATLAS_COSE_ES256, r->pck_view.spki, r->quote.qe_report.whole, r->quote.qe_signature,
-                                    error);
+    int rc = atlas_p256_verify(r->pck_outline.spki, r->quote.qe_report.whole, r->quote.qe_signature, error);
     return reword(rc, error, "the quoting enclave's report is not signed by the PCK");
 }
 

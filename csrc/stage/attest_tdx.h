@@ -14,7 +14,7 @@ struct atlas_tdx_run {
     struct atlas_tdx_quote quote;
     struct atlas_buf pck_chain; /* DER, PCK first */
     struct atlas_span pck_der;
-    struct atlas_certificate pck_view;
+    struct atlas_outline pck_outline;
     struct atlas_pck pck;
     struct atlas_pki_path pck_path;
 };

@@ -1,8 +1,6 @@
 /* attest_trust.c - are the documents and chains of the collateral signed by whom they must be, at this time? What was
  * verified once is remembered with the collateral: signatures do not depend on time; the windows are compared each
  * time. */
-#include <stdlib.h>
-
 #include "stage/attest_parts.h"
 
 static const char where[] = "collateral";
@@ -10,33 +8,26 @@ static const char where[] = "collateral";
 int atlas_leaf_is(struct atlas_span ders, const char *phrase, bool *ret_is, struct atlas_error *error)
 {
     struct atlas_span der;
-    struct atlas_certificate view;
+    struct atlas_outline outline;
     if (!atlas_certificate_next(&ders, &der)) {
         return atlas_error_set(error, ATLAS_E_X509, where, "not a DER certificate");
     }
-    int rc = atlas_certificate_read(der, &view, error);
+    int rc = atlas_outline_read(der, &outline, error);
     if (rc >= 0) {
-        *ret_is = strstr(view.common_name, phrase) != NULL;
+        *ret_is = atlas_name_holds(outline.subject, phrase);
     }
     return rc;
 }
 
-static int signer_key(struct atlas_span chain, struct atlas_certificate *ret_signer, struct atlas_error *error)
-{
-    struct atlas_span der;
-    if (!atlas_certificate_next(&chain, &der)) {
-        return atlas_error_set(error, ATLAS_E_NOT_FOUND, where, "the chain of the TCB signer is missing");
-    }
-    return atlas_certificate_read(der, ret_signer, error);
-}
-
 static int verify_with(const struct atlas_signed_document *document, struct atlas_span chain, struct atlas_error *error)
 {
-    struct atlas_certificate signer;
-    int rc = signer_key(chain, &signer, error);
+    struct atlas_span der = ATLAS_SPAN_NONE;
+    struct atlas_outline signer;
+    (void)atlas_certificate_next(&chain, &der);
+    int rc = atlas_outline_read(der, &signer, error);
     if (rc >= 0) {
-        rc = atlas_signature_verify(ATLAS_COSE_ES256, signer.spki, atlas_buf_span(&document->bytes),
-                                    atlas_span_of(document->signature, sizeof document->signature), error);
+        rc = atlas_p256_verify(signer.spki, atlas_buf_span(&document->bytes),
+                               atlas_span_of(document->signature, sizeof document->signature), error);
     }
     return rc;
 }
@@ -72,23 +63,42 @@ static bool still_good(const struct atlas_pki_path *path, const struct atlas_anc
            at >= path->crl_this_update;
 }
 
+/* Both documents usually come with one and the same chain. */
+static bool same_chain(const struct atlas_signed_document *a, const struct atlas_signed_document *b)
+{
+    return atlas_span_equal(atlas_buf_span(&a->chain), atlas_buf_span(&b->chain));
+}
+
+static int check_signer_chain(struct atlas_collateral *c, struct atlas_signed_document *document,
+                              const struct atlas_anchors *anchors, int64_t at, const char *name,
+                              struct atlas_error *error)
+{
+    const struct atlas_pin *pins = anchors->vendor ? anchors->pins : &anchors->own;
+    const struct atlas_signed_document *other = document == &c->tcb_info ? &c->qe_identity : &c->tcb_info;
+    if (other->path_known && same_chain(document, other) && still_good(&other->path, anchors, at)) {
+        document->path = other->path;
+        return ATLAS_OK;
+    }
+    return atlas_pki_check(c->pki, atlas_buf_span(&document->chain), pins, anchors->n, at,
+                           ATLAS_PKI_STRICT | ATLAS_PKI_REVOCATION, name, &document->path, error);
+}
+
 int atlas_document_signer_check(struct atlas_collateral *c, struct atlas_signed_document *document,
                                 const struct atlas_anchors *anchors, int64_t at, const char *name,
                                 struct atlas_error *error)
 {
     int rc = ATLAS_OK;
     bool named = false;
-    struct atlas_pki_path path;
-    const struct atlas_pin *pins = anchors->vendor ? anchors->pins : &anchors->own;
     if (document->bytes.n == 0) {
         return atlas_error_set(error, ATLAS_E_NOT_FOUND, name, "the collateral has no %s", name);
     }
     if (document->chain.n == 0) {
         return atlas_error_set(error, ATLAS_E_NOT_FOUND, name, "the collateral has no signer of the %s", name);
     }
-    if (document->verified && still_good(&document->path, anchors, at)) {
+    if (document->path_known && still_good(&document->path, anchors, at)) {
         return ATLAS_OK;
     }
+    document->path_known = false;
     document->verified = false;
     ATLAS_TRY(choose_chain(c, document, error));
     ATLAS_TRY(atlas_leaf_is(atlas_buf_span(&document->chain), ATLAS_TCB_SIGNER_NAME, &named, error));
@@ -96,9 +106,8 @@ int atlas_document_signer_check(struct atlas_collateral *c, struct atlas_signed_
         ATLAS_TRY(
             atlas_error_set(error, ATLAS_E_CREDENTIAL, name, "the signer is not named \"%s\"", ATLAS_TCB_SIGNER_NAME));
     }
-    ATLAS_TRY(atlas_pki_check(c->pki, atlas_buf_span(&document->chain), pins, anchors->n, at,
-                              ATLAS_PKI_STRICT | ATLAS_PKI_REVOCATION, name, &path, error));
-    document->path = path;
+    ATLAS_TRY(check_signer_chain(c, document, anchors, at, name, error));
+    document->path_known = true;
 out:
     return rc;
 }
@@ -126,7 +135,7 @@ int atlas_document_signature_check(struct atlas_signed_document *document, const
 struct pool {
     size_t n;
     struct atlas_span der[MAX_POOL];
-    struct atlas_certificate view[MAX_POOL];
+    struct atlas_outline outline[MAX_POOL];
 };
 
 static int read_pool(struct atlas_span ders, const char *name, struct pool *pool, struct atlas_error *error)
@@ -136,7 +145,7 @@ static int read_pool(struct atlas_span ders, const char *name, struct pool *pool
         if (pool->n == MAX_POOL) {
             return atlas_error_set(error, ATLAS_E_LIMIT, name, "more than %d certificates", MAX_POOL);
         }
-        int rc = atlas_certificate_read(der, &pool->view[pool->n], error);
+        int rc = atlas_outline_read(der, &pool->outline[pool->n], error);
         if (rc < 0) {
             return rc;
         }
@@ -148,7 +157,7 @@ static int read_pool(struct atlas_span ders, const char *name, struct pool *pool
 static bool issued_another(const struct pool *pool, size_t one)
 {
     for (size_t i = 0; i < pool->n; i++) {
-        if (strcmp(pool->view[one].subject, pool->view[i].issuer) == 0) {
+        if (atlas_span_equal(pool->outline[one].subject, pool->outline[i].issuer)) {
             return true;
         }
     }
@@ -179,22 +188,18 @@ int atlas_pool_chain(const struct atlas_buf *certificates, const char *name, str
 {
     int rc = ATLAS_OK;
     size_t leaf = 0;
-    struct pool *pool = calloc(1, sizeof *pool);
-    if (pool == NULL) {
-        return atlas_error_set(error, ATLAS_E_NOMEM, name, "out of memory");
-    }
-    ATLAS_TRY(read_pool(atlas_buf_span(certificates), name, pool, error));
-    ATLAS_TRY(find_leaf(pool, name, &leaf, error));
-    atlas_buf_append(ret_chain, pool->der[leaf]);
-    for (size_t i = 0; i < pool->n; i++) {
-        if (!atlas_span_equal(pool->der[i], pool->der[leaf])) {
-            atlas_buf_append(ret_chain, pool->der[i]);
+    struct pool pool = {.n = 0};
+    ATLAS_TRY(read_pool(atlas_buf_span(certificates), name, &pool, error));
+    ATLAS_TRY(find_leaf(&pool, name, &leaf, error));
+    atlas_buf_append(ret_chain, pool.der[leaf]);
+    for (size_t i = 0; i < pool.n; i++) {
+        if (!atlas_span_equal(pool.der[i], pool.der[leaf])) {
+            atlas_buf_append(ret_chain, pool.der[i]);
         }
     }
     ATLAS_TRY(atlas_buf_check(ret_chain, error));
-    *ret_leaf = atlas_span_sub(atlas_buf_span(ret_chain), 0, pool->der[leaf].n);
+    *ret_leaf = atlas_span_sub(atlas_buf_span(ret_chain), 0, pool.der[leaf].n);
 out:
-    free(pool);
     return rc;
 }
 

@@ -253,8 +253,8 @@ SIGNATURE: dict[str, tuple[Tdx, str, int]] = {
     "QE signer": (Tdx(qe_mrsigner=bytes(32)), "qe_enclave", -420),
     "QE product": (Tdx(qe_prodid=3), "qe_enclave", -420),
     "quote signed by another key": (Tdx(quote_wrong_key=key("other")), "quote", -401),
-    "attestation key not on the curve": (Tdx(attestation_point=b"\x01" * 64), "quote", -307),
-    "attestation key of zeros": (Tdx(attestation_point=bytes(64)), "quote", -307),
+    "attestation key not on the curve": (Tdx(attestation_point=b"\x01" * 64), "quote", -402),
+    "attestation key of zeros": (Tdx(attestation_point=bytes(64)), "quote", -402),
     "PCK certificate nowhere": (Tdx(cert_type=3), "pck_chain", -202),
     "PPID only, without PCK": (Tdx(cert_type=1), "pck_chain", -202),
 }

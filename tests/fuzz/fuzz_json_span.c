@@ -21,7 +21,8 @@ static void find(struct atlas_span bytes, const struct atlas_json *document, con
         REQUIRE(!is_space(value.p[0]) && !is_space(value.p[value.n - 1]));
         if (value.p[0] == '{') {
             REQUIRE(value.p[value.n - 1] == '}');
-            REQUIRE(atlas_json_new(value, "fuzz", &alone, NULL) == ATLAS_OK);
+            /* Alone, its members are at the top, where names with escapes are refused. */
+            REQUIRE(atlas_json_new(value, "fuzz", &alone, NULL) == ATLAS_OK || memchr(value.p, 0x5c, value.n) != NULL);
             atlas_json_free(alone);
         }
     }

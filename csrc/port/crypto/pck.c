@@ -1,5 +1,4 @@
-/* pck.c - extensions by which vendors say which hardware a certificate belongs to; and keys that come as bare points.
- */
+/* pck.c - what vendors say in certificates: which hardware, which role; cut out of the DER. */
 #include "port/crypto/der.h"
 #include "port/crypto/vendor.h"
 
@@ -413,21 +412,62 @@ int atlas_fwid_read(struct atlas_span der, struct atlas_span *ret_fwid, struct a
     return ATLAS_OK;
 }
 
-/* ------------------------------------------------------------------------------------------ bare P-256 points */
+/* ---------------------------------------------------------------------------------------------- outlines */
 
-/* SubjectPublicKeyInfo { id-ecPublicKey, prime256v1 } up to and including "uncompressed point". */
-static const uint8_t p256_prefix[] = {0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48,
-                                      0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
-                                      0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04};
+static const uint8_t common_name[] = {0x55, 0x04, 0x03};
 
-int atlas_p256_verify(struct atlas_span point, struct atlas_span tbs, struct atlas_span signature,
-                      struct atlas_error *error)
+/* RFC 5280, 4.1: version, serial number, signature, issuer, validity, subject, public key, ... */
+int atlas_outline_read(struct atlas_span der, struct atlas_outline *ret_outline, struct atlas_error *error)
 {
-    uint8_t spki[sizeof p256_prefix + 64];
-    if (point.n != 64) {
-        return atlas_error_set(error, ATLAS_E_ARG, "public key", "a P-256 point of %zu bytes", point.n);
+    struct atlas_der certificate;
+    struct atlas_der tbs;
+    struct atlas_der field[6];
+    if (!atlas_der_take(&der, ATLAS_DER_SEQUENCE, &certificate) || der.n != 0 ||
+        !atlas_der_take(&certificate.content, ATLAS_DER_SEQUENCE, &tbs)) {
+        return malformed(error, "not one DER certificate");
     }
-    memcpy(spki, p256_prefix, sizeof p256_prefix);
-    memcpy(spki + sizeof p256_prefix, point.p, 64);
-    return atlas_signature_verify(ATLAS_COSE_ES256, atlas_span_of(spki, sizeof spki), tbs, signature, error);
+    struct atlas_span rest = tbs.content;
+    (void)atlas_der_take(&rest, ATLAS_DER_CONTEXT0, &field[0]); /* version */
+    for (size_t i = 0; i < 6; i++) {
+        if (!atlas_der_take(&rest, i == 0 ? ATLAS_DER_INTEGER : ATLAS_DER_SEQUENCE, &field[i])) {
+            return malformed(error, "not one DER certificate");
+        }
+    }
+    *ret_outline = (struct atlas_outline){field[2].whole, field[4].whole, field[5].whole};
+    return ATLAS_OK;
+}
+
+static bool holds(struct atlas_span text, struct atlas_span phrase)
+{
+    for (size_t i = 0; i + phrase.n <= text.n; i++) {
+        if (memcmp(text.p + i, phrase.p, phrase.n) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* RDNSequence ::= SEQUENCE OF SET OF SEQUENCE { type OBJECT IDENTIFIER, value } */
+bool atlas_name_holds(struct atlas_span name, const char *phrase)
+{
+    struct atlas_der rdns;
+    struct atlas_der set;
+    struct atlas_der pair;
+    struct atlas_der type;
+    struct atlas_der value;
+    size_t names = 0;
+    bool found = false;
+    if (!atlas_der_take(&name, ATLAS_DER_SEQUENCE, &rdns)) {
+        return false;
+    }
+    while (atlas_der_next(&rdns.content, &set)) {
+        while (atlas_der_take(&set.content, ATLAS_DER_SEQUENCE, &pair)) {
+            if (atlas_der_take(&pair.content, DER_OID, &type) && atlas_der_next(&pair.content, &value) &&
+                atlas_span_equal(type.content, atlas_span_of(common_name, sizeof common_name))) {
+                names++;
+                found = holds(value.content, atlas_span_str(phrase));
+            }
+        }
+    }
+    return names == 1 && found;
 }

@@ -2,13 +2,21 @@
 #include <limits.h>
 #include <stdlib.h>
 
+#include <openssl/core_names.h>
+#include <openssl/ec.h>
+#include <openssl/params.h>
 #include <openssl/pem.h>
 
 #include "port/crypto/pem.h"
 #include "port/crypto/vendor.h"
 
+/* Parsing a certificate costs more than verifying its signature: chains of one vendor share most of theirs. */
+#define REMEMBERED 8
+
 struct atlas_pki {
     STACK_OF(X509_CRL) *crls;
+    STACK_OF(X509) *parsed; /* the first few */
+    struct atlas_buf ders[REMEMBERED];
 };
 
 int atlas_pki_new(struct atlas_pki **ret_pki, struct atlas_error *error)
@@ -16,8 +24,9 @@ int atlas_pki_new(struct atlas_pki **ret_pki, struct atlas_error *error)
     struct atlas_pki *pki = calloc(1, sizeof *pki);
     if (pki != NULL) {
         pki->crls = sk_X509_CRL_new_null();
+        pki->parsed = sk_X509_new_null();
     }
-    if (pki == NULL || pki->crls == NULL) {
+    if (pki == NULL || pki->crls == NULL || pki->parsed == NULL) {
         atlas_pki_free(pki);
         return atlas_ossl_fail(error, ATLAS_E_NOMEM, "pki", "out of memory");
     }
@@ -29,6 +38,10 @@ void atlas_pki_free(struct atlas_pki *pki)
 {
     if (pki != NULL) {
         sk_X509_CRL_pop_free(pki->crls, X509_CRL_free);
+        sk_X509_pop_free(pki->parsed, X509_free);
+        for (size_t i = 0; i < REMEMBERED; i++) {
+            atlas_buf_release(&pki->ders[i]);
+        }
         free(pki);
     }
 }
@@ -122,9 +135,148 @@ int atlas_pki_add_crls(struct atlas_pki *pki, struct atlas_span bytes, struct at
     return atlas_pem_each(bytes, "crl", add_pem_block, pki, error);
 }
 
+/* ---------------------------------------------------------------------------------------------- PEM, points */
+
+static int split_block(const char *name, struct atlas_span der, void *user, struct atlas_error *error)
+{
+    struct atlas_der whole;
+    struct atlas_span rest = der;
+    if (strcmp(name, PEM_STRING_X509) != 0) {
+        return atlas_error_set(error, ATLAS_E_X509, "certificates", "a PEM block that is no certificate: %.60s", name);
+    }
+    if (!atlas_der_take(&rest, ATLAS_DER_SEQUENCE, &whole) || rest.n != 0) {
+        return atlas_error_set(error, ATLAS_E_X509, "certificates", "not one DER certificate");
+    }
+    atlas_buf_append(user, der);
+    return atlas_buf_check(user, error);
+}
+
+int atlas_pem_split(struct atlas_span pem, struct atlas_buf *ret_ders, struct atlas_error *error)
+{
+    return atlas_pem_each(pem, "certificates", split_block, ret_ders, error);
+}
+
+/* SubjectPublicKeyInfo { id-ecPublicKey, prime256v1 } up to and including "uncompressed point". */
+static const uint8_t p256_prefix[] = {0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48,
+                                      0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
+                                      0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04};
+
+static int point_of(struct atlas_span key, struct atlas_span *ret_point, struct atlas_error *error)
+{
+    if (key.n == sizeof p256_prefix + 64 && memcmp(key.p, p256_prefix, sizeof p256_prefix) == 0) {
+        key = atlas_span_sub(key, sizeof p256_prefix, 64);
+    }
+    if (key.n != 64) {
+        return atlas_error_set(error, ATLAS_E_ALGORITHM, "public key", "not a point of P-256");
+    }
+    *ret_point = key;
+    return ATLAS_OK;
+}
+
+/* The point is checked to be on the curve; it cannot be infinity in this form, and the cofactor is 1. */
+static int load_point(struct atlas_span point, EVP_PKEY **ret_key, struct atlas_error *error)
+{
+    uint8_t octets[65] = {POINT_CONVERSION_UNCOMPRESSED};
+    char group[] = "prime256v1";
+    memcpy(octets + 1, point.p, 64);
+    OSSL_PARAM parameters[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, 0),
+        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, octets, sizeof octets),
+        OSSL_PARAM_construct_end(),
+    };
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
+    bool ready = context != NULL && EVP_PKEY_fromdata_init(context) == 1;
+    bool good = ready && EVP_PKEY_fromdata(context, ret_key, EVP_PKEY_PUBLIC_KEY, parameters) == 1;
+    EVP_PKEY_CTX_free(context);
+    if (!ready) {
+        return atlas_ossl_fail(error, ATLAS_E_NOMEM, "public key", "out of memory");
+    }
+    return good
+               ? ATLAS_OK
+               : atlas_ossl_fail(error, ATLAS_E_CREDENTIAL, "public key", "the public key is not a point of its curve");
+}
+
+/* r || s in the DER that EVP wants: SEQUENCE of two INTEGERs, shortest form. */
+static size_t der_signature(const uint8_t raw[64], uint8_t ret_der[72])
+{
+    size_t n = 2;
+    for (const uint8_t *half = raw; half < raw + 64; half += 32) {
+        size_t skip = 0;
+        while (skip < 31 && half[skip] == 0) {
+            skip++;
+        }
+        bool sign = (half[skip] & 0x80) != 0;
+        ret_der[n++] = ATLAS_DER_INTEGER;
+        ret_der[n++] = (uint8_t)(32 - skip + sign);
+        ret_der[n] = 0;
+        n += sign;
+        memcpy(ret_der + n, half + skip, 32 - skip);
+        n += 32 - skip;
+    }
+    ret_der[0] = ATLAS_DER_SEQUENCE;
+    ret_der[1] = (uint8_t)(n - 2);
+    return n;
+}
+
+int atlas_p256_verify(struct atlas_span key, struct atlas_span tbs, struct atlas_span signature,
+                      struct atlas_error *error)
+{
+    int rc = ATLAS_OK;
+    EVP_PKEY *public_key = NULL;
+    EVP_MD_CTX *context = NULL;
+    struct atlas_span point = ATLAS_SPAN_NONE;
+    uint8_t der[72];
+    ATLAS_TRY(point_of(key, &point, error));
+    if (signature.n != 64) {
+        ATLAS_TRY(atlas_error_set(error, ATLAS_E_SIGNATURE, "signature", "%zu bytes where ES256 has 64", signature.n));
+    }
+    ATLAS_TRY(load_point(point, &public_key, error));
+    context = EVP_MD_CTX_new();
+    if (context == NULL || EVP_DigestVerifyInit(context, NULL, EVP_sha256(), NULL, public_key) != 1) {
+        ATLAS_TRY(atlas_ossl_fail(error, ATLAS_E_NOMEM, "signature", "out of memory"));
+    }
+    if (EVP_DigestVerify(context, der, der_signature(signature.p, der), tbs.p, tbs.n) != 1) {
+        ATLAS_TRY(atlas_ossl_fail(error, ATLAS_E_SIGNATURE, "signature", "not of these bytes by this key"));
+    }
+out:
+    EVP_MD_CTX_free(context);
+    EVP_PKEY_free(public_key);
+    return atlas_ossl_done(rc);
+}
+
 /* ------------------------------------------------------------------------------------------------- the chain */
 
-static int read_chain(struct atlas_span ders, const char *where, STACK_OF(X509) **ret_chain, struct atlas_error *error)
+static int remember(struct atlas_pki *pki, struct atlas_span der, X509 *x, struct atlas_error *error)
+{
+    int n = sk_X509_num(pki->parsed);
+    if (n >= REMEMBERED) {
+        return ATLAS_OK;
+    }
+    atlas_buf_clear(&pki->ders[n]);
+    atlas_buf_append(&pki->ders[n], der);
+    int rc = atlas_buf_check(&pki->ders[n], error);
+    if (rc >= 0 && (X509_up_ref(x) != 1 || sk_X509_push(pki->parsed, x) <= 0)) {
+        rc = atlas_ossl_fail(error, ATLAS_E_NOMEM, "pki", "out of memory");
+    }
+    return rc;
+}
+
+static int read_certificate(struct atlas_pki *pki, struct atlas_span der, const char *where, X509 **ret_x,
+                            struct atlas_error *error)
+{
+    for (int i = 0; i < sk_X509_num(pki->parsed); i++) {
+        X509 *x = sk_X509_value(pki->parsed, i);
+        if (atlas_span_equal(atlas_buf_span(&pki->ders[i]), der) && X509_up_ref(x) == 1) {
+            *ret_x = x;
+            return ATLAS_OK;
+        }
+    }
+    int rc = atlas_x509_read(der, where, ret_x, error);
+    return rc < 0 ? rc : remember(pki, der, *ret_x, error);
+}
+
+static int read_chain(struct atlas_pki *pki, struct atlas_span ders, const char *where, STACK_OF(X509) * *ret_chain,
+                      struct atlas_error *error)
 {
     int rc = ATLAS_OK;
     X509 *x = NULL;
@@ -141,7 +293,7 @@ static int read_chain(struct atlas_span ders, const char *where, STACK_OF(X509) 
             ATLAS_TRY(
                 atlas_error_set(error, ATLAS_E_LIMIT, where, "more than %d certificates", ATLAS_MAX_CERTIFICATES));
         }
-        ATLAS_TRY(atlas_x509_read(der, where, &x, error));
+        ATLAS_TRY(read_certificate(pki, der, where, &x, error));
         if (sk_X509_push(chain, x) <= 0) {
             ATLAS_TRY(atlas_ossl_fail(error, ATLAS_E_NOMEM, where, "out of memory"));
         }
@@ -253,7 +405,7 @@ static int set_parameters(X509_STORE_CTX *context, int64_t time, unsigned flags)
     X509_VERIFY_PARAM *parameters = X509_STORE_CTX_get0_param(context);
     unsigned long chosen = X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL | X509_V_FLAG_TRUSTED_FIRST;
     if ((flags & ATLAS_PKI_STRICT) != 0) {
-        chosen |= X509_V_FLAG_X509_STRICT | X509_V_FLAG_CHECK_SS_SIGNATURE;
+        chosen |= X509_V_FLAG_X509_STRICT;
     }
     X509_VERIFY_PARAM_set_time(parameters, (time_t)time);
     X509_VERIFY_PARAM_set_depth(parameters, ATLAS_MAX_CERTIFICATES);
@@ -346,7 +498,7 @@ out:
     return rc;
 }
 
-int atlas_pki_check(const struct atlas_pki *pki, struct atlas_span chain, const struct atlas_pin *pins, size_t n_pins,
+int atlas_pki_check(struct atlas_pki *pki, struct atlas_span chain, const struct atlas_pin *pins, size_t n_pins,
                     int64_t time, unsigned flags, const char *where, struct atlas_pki_path *ret_path,
                     struct atlas_error *error)
 {
@@ -356,7 +508,7 @@ int atlas_pki_check(const struct atlas_pki *pki, struct atlas_span chain, const 
     X509 *root = NULL;
     struct tolerance tolerance = {.time = time, .required = (flags & ATLAS_PKI_REVOCATION) != 0};
     struct atlas_pki_path path = {0};
-    ATLAS_TRY(read_chain(chain, where, &certificates, error));
+    ATLAS_TRY(read_chain(pki, chain, where, &certificates, error));
     ATLAS_TRY(find_root(certificates, pins, n_pins, where, &root, &path, error));
     ATLAS_TRY(verify_path(pki, certificates, root, time, flags, where, &tolerance, &verified, error));
     ATLAS_TRY(describe(pki, verified, where, &path, error));

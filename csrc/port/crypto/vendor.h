@@ -18,7 +18,7 @@ struct atlas_pin {
     uint8_t sha256[32];
 };
 
-struct atlas_pki; /* CRLs of one vendor; owner */
+struct atlas_pki; /* CRLs of one vendor; owner. Remembers parsed certificates: one thread at a time */
 
 int atlas_pki_new(struct atlas_pki **ret_pki, struct atlas_error *error) ATLAS_MUST_CHECK;
 void atlas_pki_free(struct atlas_pki *pki);
@@ -50,14 +50,34 @@ struct atlas_pki_path {
  *   ATLAS_E_REVOKED   a CRL lists a certificate of the path
  *   ATLAS_E_NOT_FOUND ATLAS_PKI_REVOCATION, and a CRL is missing
  *   ATLAS_E_ALGORITHM, ATLAS_E_CREDENTIAL, ATLAS_E_X509 as in crypto.h */
-int atlas_pki_check(const struct atlas_pki *pki, struct atlas_span chain, const struct atlas_pin *pins, size_t n_pins,
+int atlas_pki_check(struct atlas_pki *pki, struct atlas_span chain, const struct atlas_pin *pins, size_t n_pins,
                     int64_t time, unsigned flags, const char *where, struct atlas_pki_path *ret_path,
                     struct atlas_error *error) ATLAS_MUST_CHECK;
 
-/* --------------------------------------------------------------------------------------- keys by their point */
+/* ----------------------------------------------------------------------- certificates without parsing all of them */
 
-/* ECDSA by a P-256 key that is given as x || y, 64 bytes; the signature is r || s. Codes of atlas_signature_verify. */
-int atlas_p256_verify(struct atlas_span point, struct atlas_span tbs, struct atlas_span signature,
+/* OpenSSL takes most of its time for the public keys of certificates. What only has to be found or compared is cut out
+ * of the DER; atlas_pki_check judges. */
+
+/* Append the DER certificates of a PEM text. ATLAS_E_X509: none, a damaged block, or a block of another kind. */
+int atlas_pem_split(struct atlas_span pem, struct atlas_buf *ret_ders, struct atlas_error *error) ATLAS_MUST_CHECK;
+
+struct atlas_outline {
+    struct atlas_span issuer; /* Name, DER */
+    struct atlas_span subject;
+    struct atlas_span spki;
+};
+
+/* ATLAS_E_X509: not the form of one DER certificate. */
+int atlas_outline_read(struct atlas_span der, struct atlas_outline *ret_outline,
+                       struct atlas_error *error) ATLAS_MUST_CHECK;
+
+/* Does the name have exactly one common name, and does that hold this phrase? */
+bool atlas_name_holds(struct atlas_span name, const char *phrase);
+
+/* ECDSA by a P-256 key: x || y of 64 bytes, or a SubjectPublicKeyInfo. The signature is r || s. Codes of
+ * atlas_signature_verify. */
+int atlas_p256_verify(struct atlas_span key, struct atlas_span tbs, struct atlas_span signature,
                       struct atlas_error *error) ATLAS_MUST_CHECK;
 
 /* ---------------------------------------------------------------------------------------------- extensions */
