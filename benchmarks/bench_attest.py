@@ -1,5 +1,5 @@
-"""Claim: verifying a TDX quote is at least as fast as with dcap-qvl, and at least three times as fast with collateral that
-was verified before; replaying a CCEL log of 256 KiB takes less than 5 ms.
+"""Claim: verifying a TDX quote is at least as fast as with dcap-qvl, and at least three times as fast with collateral
+that was verified before; replaying a CCEL log of 256 KiB takes less than 5 ms.
 
     ATLAS_VECTORS=DIR python benchmarks/bench_attest.py        (pip install dcap-qvl for the comparison)
 """

@@ -1,8 +1,8 @@
-"""Delete the evidence verifier's checks one at a time; a test must fail for each. By hand: `python tests/mutate_attest.py`.
+"""Delete the evidence verifier's checks one at a time; a test must fail for each. Run it with `python`, by hand.
 
-A mutant is one rule switched off: a row of a table of steps, the condition of an `if` that refuses, or the condition of a
-`return good ? ATLAS_OK : refusal`. Prints the test that notices each, and the survivors; exit code 1 when there is one that
-is not in EXPECTED with its reason. `-k TEXT` runs only mutants whose place holds TEXT.
+A mutant is one rule switched off: a row of a table of steps, the condition of an `if` that refuses, or the condition
+of a `return good ? ATLAS_OK : refusal`. Prints the test that notices each, and the survivors; exit code 1 when there
+is one that is not in EXPECTED with its reason. `-k TEXT` runs only mutants whose place holds TEXT.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def mutants(file: str) -> Iterator[Mutant]:
             yield _mutant(file, source, start, end, keep, condition)
 
 
-def _mutant(file: str, source: str, start: int, end: int, new: str, what: str) -> Mutant:
+def _mutant(file: str, source: str, start: int, end: int, new: str, what: str) -> Mutant:  # noqa: PLR0917
     return Mutant(file, source.count("\n", 0, start) + 1, what, source[:start] + new + source[end:])
 
 
