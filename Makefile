@@ -3,12 +3,13 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 ARGS ?=
+JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 1); echo $$(( n < 4 ? n : 4 )))
 
 .PHONY: help setup demo test lint clean
 
 help:
 	@echo 'make demo    the case study: train, sign, verify, tamper, see it refused     (ARGS=--quick for a tiny one)'
-	@echo 'make test    the whole test suite                                            (ARGS="-k name" for a part)'
+	@echo 'make test    the whole test suite                                            (ARGS="-k name" for a part, JOBS=N)'
 	@echo 'make setup   only what both need: system packages, .venv, the C core         (PYTHON=..., TORCH=...)'
 	@echo 'make lint    ruff, mypy, compiler warnings as errors, layering'
 	@echo 'make clean   remove what was built; .venv and demo-out go too'
@@ -20,7 +21,7 @@ demo: setup
 	@$(PY) examples/bert/run.py --out demo-out $(ARGS)
 
 test: setup
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n $(JOBS) $(ARGS)
 
 lint: setup
 	$(PY) -m ruff check .

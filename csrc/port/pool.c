@@ -188,6 +188,45 @@ void atlas_monitor_wake(struct atlas_monitor *m)
     pthread_cond_broadcast(&m->changed);
 }
 
+/* -------------------------------------------------------------------------------------------------- fork */
+
+/* Process-wide as fork itself is. Readers are those who hold; the forking thread is the writer. glibc prefers readers, so
+ * holding again never waits. */
+static pthread_rwlock_t gate = PTHREAD_RWLOCK_INITIALIZER;
+static pthread_once_t gate_once = PTHREAD_ONCE_INIT;
+
+static void before_fork(void)
+{
+    pthread_rwlock_wrlock(&gate);
+}
+
+static void after_fork(void)
+{
+    pthread_rwlock_unlock(&gate);
+}
+
+/* The lock remembers its owner by a thread id that the child no longer has. */
+static void in_child(void)
+{
+    gate = (pthread_rwlock_t)PTHREAD_RWLOCK_INITIALIZER;
+}
+
+static void set_gate(void)
+{
+    pthread_atfork(before_fork, after_fork, in_child);
+}
+
+void atlas_fork_hold(void)
+{
+    pthread_once(&gate_once, set_gate);
+    pthread_rwlock_rdlock(&gate);
+}
+
+void atlas_fork_allow(void)
+{
+    pthread_rwlock_unlock(&gate);
+}
+
 /* ------------------------------------------------------------------------------------- clock and process */
 
 uint64_t atlas_pool_clock(void)

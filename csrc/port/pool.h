@@ -36,6 +36,12 @@ void atlas_monitor_leave(struct atlas_monitor *m);
 void atlas_monitor_wait(struct atlas_monitor *m);   /* inside: sleep until somebody wakes */
 void atlas_monitor_wake(struct atlas_monitor *m);   /* inside: wake all */
 
+/* libcrypto keeps locks of its own and has no way to make them safe for a fork: a child that is forked while another
+ * thread holds one waits for it for ever. Between hold and allow no fork happens: it waits. Holding again is allowed; keep it
+ * short, and call nothing that waits for the thread that may be forking (under Python: for the GIL). */
+void atlas_fork_hold(void);
+void atlas_fork_allow(void);
+
 /* Milliseconds of a clock that never goes back. */
 uint64_t atlas_pool_clock(void);
 

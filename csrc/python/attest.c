@@ -246,9 +246,9 @@ static PyObject *run_verifier(PyObject *module, verifier *verify, struct collate
     int rc = atlas_attest_policy_new(policy_bytes, &policy, &error);
     if (rc >= 0) {
         request->policy = policy;
-        Py_BEGIN_ALLOW_THREADS
+        ATLAS_PY_BEGIN_CRYPTO
         rc = verify(request, result, &error);
-        Py_END_ALLOW_THREADS
+        ATLAS_PY_END_CRYPTO
     }
     atomic_store(&collateral->busy, false);
     dict = rc < 0 ? atlas_py_raise(module, &error) : result_of(result);
@@ -418,9 +418,9 @@ static PyObject *ccel_replay(PyObject *module, PyObject *arg)
     if (PyObject_GetBuffer(arg, &view, PyBUF_SIMPLE) < 0) {
         return NULL;
     }
-    Py_BEGIN_ALLOW_THREADS
+    ATLAS_PY_BEGIN_CRYPTO
     rc = atlas_ccel_replay(atlas_py_span(&view), &r, &error);
-    Py_END_ALLOW_THREADS
+    ATLAS_PY_END_CRYPTO
     PyBuffer_Release(&view);
     if (rc < 0) {
         return atlas_py_raise(module, &error);

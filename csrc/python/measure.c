@@ -283,9 +283,9 @@ static PyObject *tree_root(PyObject *module, PyObject *args)
     }
     if (atlas_py_alg_arg(name, &alg) == 0) {
         int rc;
-        Py_BEGIN_ALLOW_THREADS
+        ATLAS_PY_BEGIN_CRYPTO
         rc = atlas_tree_root(alg, atlas_py_span(&view), &root, &error);
-        Py_END_ALLOW_THREADS
+        ATLAS_PY_END_CRYPTO
         result = rc == ATLAS_OK ? atlas_py_bytes(atlas_digest_span(&root)) : atlas_py_raise(module, &error);
     }
     PyBuffer_Release(&view);

@@ -85,9 +85,9 @@ static PyObject *prove(PyObject *module, PyObject *args, prover make)
     }
     if (atlas_py_alg_arg(name, &alg) == 0) {
         int rc;
-        Py_BEGIN_ALLOW_THREADS
+        ATLAS_PY_BEGIN_CRYPTO
         rc = make(alg, atlas_py_span(&leaves), number, &proof, &error);
-        Py_END_ALLOW_THREADS
+        ATLAS_PY_END_CRYPTO
         result = rc == ATLAS_OK ? proof_list(&proof, atlas_alg_size(alg)) : atlas_py_raise(module, &error);
     }
     atlas_buf_release(&proof);

@@ -7,6 +7,17 @@
 
 #include "base/buf.h"
 #include "base/types.h"
+#include "port/pool.h"
+
+/* Around calls that use libcrypto: without the GIL, and without a fork (port/pool.h). Nothing of Python in between. */
+#define ATLAS_PY_BEGIN_CRYPTO                       \
+    {                                               \
+        PyThreadState *save_ = PyEval_SaveThread(); \
+        atlas_fork_hold();
+#define ATLAS_PY_END_CRYPTO          \
+        atlas_fork_allow();          \
+        PyEval_RestoreThread(save_); \
+    }
 
 struct atlas_module_state {
     PyObject *from_core; /* atlas.errors.from_core(code, name, where, offset, text) -> exception */

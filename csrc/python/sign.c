@@ -103,9 +103,9 @@ static PyObject *key_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     struct atlas_error error = ATLAS_ERROR_INIT;
     struct atlas_key *key = NULL;
     int rc;
-    Py_BEGIN_ALLOW_THREADS
+    ATLAS_PY_BEGIN_CRYPTO
     rc = atlas_key_new(atlas_py_span(&pem), atlas_py_span(&password), &key, &error);
-    Py_END_ALLOW_THREADS
+    ATLAS_PY_END_CRYPTO
     PyBuffer_Release(&pem);
     PyBuffer_Release(&password);
     allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
@@ -160,9 +160,9 @@ static PyObject *key_sign(PyObject *self, PyObject *args, PyObject *kwargs)
     struct atlas_error error = ATLAS_ERROR_INIT;
     struct atlas_buf signature = ATLAS_BUF_INIT;
     int rc;
-    Py_BEGIN_ALLOW_THREADS
+    ATLAS_PY_BEGIN_CRYPTO
     rc = atlas_key_sign(key, alg, atlas_py_span(&tbs), &signature, &error);
-    Py_END_ALLOW_THREADS
+    ATLAS_PY_END_CRYPTO
     PyBuffer_Release(&tbs);
     return atlas_py_buf_result(self, rc, &signature, &error);
 }
@@ -225,9 +225,9 @@ static PyObject *sign_prepare(PyObject *module, PyObject *args)
     struct atlas_buf header = ATLAS_BUF_INIT;
     struct atlas_buf tbs = ATLAS_BUF_INIT;
     int rc;
-    Py_BEGIN_ALLOW_THREADS
+    ATLAS_PY_BEGIN_CRYPTO
     rc = atlas_sign_prepare(atlas_py_span(&claim), alg, chain.spans, chain.n, &header, &tbs, &error);
-    Py_END_ALLOW_THREADS
+    ATLAS_PY_END_CRYPTO
     atlas_py_spans_release(&chain);
     PyBuffer_Release(&claim);
     PyObject *result =
@@ -269,11 +269,11 @@ static PyObject *sign_finish(PyObject *module, PyObject *args, PyObject *kwargs)
     struct atlas_error error = ATLAS_ERROR_INIT;
     struct atlas_buf cose = ATLAS_BUF_INIT;
     int rc;
-    Py_BEGIN_ALLOW_THREADS
+    ATLAS_PY_BEGIN_CRYPTO
     rc = atlas_sign_finish(atlas_span_of(p[0], (size_t)n[0]), atlas_span_of(p[1], (size_t)n[1]),
                            atlas_span_of(p[2], (size_t)n[2]), atlas_span_of(p[3], (size_t)n[3]), ocsp.spans, ocsp.n,
                            &cose, &error);
-    Py_END_ALLOW_THREADS
+    ATLAS_PY_END_CRYPTO
     atlas_py_spans_release(&ocsp);
     return atlas_py_buf_result(module, rc, &cose, &error);
 }
@@ -289,9 +289,9 @@ static PyObject *signature_verify(PyObject *module, PyObject *args)
     }
     struct atlas_error error = ATLAS_ERROR_INIT;
     int rc;
-    Py_BEGIN_ALLOW_THREADS
+    ATLAS_PY_BEGIN_CRYPTO
     rc = atlas_signature_verify(alg, atlas_py_span(&spki), atlas_py_span(&tbs), atlas_py_span(&signature), &error);
-    Py_END_ALLOW_THREADS
+    ATLAS_PY_END_CRYPTO
     PyBuffer_Release(&spki);
     PyBuffer_Release(&tbs);
     PyBuffer_Release(&signature);
@@ -364,9 +364,9 @@ static PyObject *keygen(PyObject *module, PyObject *args)
     struct atlas_error error = ATLAS_ERROR_INIT;
     struct atlas_keygen made;
     int rc;
-    Py_BEGIN_ALLOW_THREADS
+    ATLAS_PY_BEGIN_CRYPTO
     rc = atlas_keygen(atlas_span_of(name, (size_t)n), alg, years, &made, &error);
-    Py_END_ALLOW_THREADS
+    ATLAS_PY_END_CRYPTO
     if (rc < 0) {
         return atlas_py_raise(module, &error);
     }

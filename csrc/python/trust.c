@@ -102,10 +102,10 @@ static PyObject *trust_chain(PyObject *self, PyObject *args, PyObject *kwargs)
     struct atlas_error error = ATLAS_ERROR_INIT;
     struct atlas_chain result;
     int rc;
-    Py_BEGIN_ALLOW_THREADS
+    ATLAS_PY_BEGIN_CRYPTO
     rc = atlas_trust_chain_check(((struct py_trust *)self)->trust, chain.spans, chain.n, purpose, time, now, &result,
                                  &error);
-    Py_END_ALLOW_THREADS
+    ATLAS_PY_END_CRYPTO
     atlas_py_spans_release(&chain);
     if (rc < 0) {
         return atlas_py_raise(self, &error);
@@ -127,10 +127,10 @@ static PyObject *trust_timestamp(PyObject *self, PyObject *args, PyObject *kwarg
     struct atlas_error error = ATLAS_ERROR_INIT;
     struct atlas_timestamp result;
     int rc;
-    Py_BEGIN_ALLOW_THREADS
+    ATLAS_PY_BEGIN_CRYPTO
     rc = atlas_timestamp_check(((struct py_trust *)self)->trust, atlas_py_span(&token), atlas_py_span(&message), now,
                                &result, &error);
-    Py_END_ALLOW_THREADS
+    ATLAS_PY_END_CRYPTO
     PyBuffer_Release(&token);
     PyBuffer_Release(&message);
     if (rc < 0) {
@@ -161,10 +161,10 @@ static PyObject *trust_ocsp(PyObject *self, PyObject *args, PyObject *kwargs)
     struct atlas_error error = ATLAS_ERROR_INIT;
     struct atlas_ocsp result;
     int rc;
-    Py_BEGIN_ALLOW_THREADS
+    ATLAS_PY_BEGIN_CRYPTO
     rc = atlas_ocsp_check(((struct py_trust *)self)->trust, atlas_py_span(&response), chain.spans, chain.n, time, now,
                           &result, &error);
-    Py_END_ALLOW_THREADS
+    ATLAS_PY_END_CRYPTO
     atlas_py_spans_release(&chain);
     PyBuffer_Release(&response);
     if (rc < 0) {
@@ -235,9 +235,9 @@ static PyObject *certificate_chain_check(PyObject *module, PyObject *args)
     }
     struct atlas_error error = ATLAS_ERROR_INIT;
     int rc;
-    Py_BEGIN_ALLOW_THREADS
+    ATLAS_PY_BEGIN_CRYPTO
     rc = atlas_certificate_chain_check(chain.spans, chain.n, purpose, &error);
-    Py_END_ALLOW_THREADS
+    ATLAS_PY_END_CRYPTO
     atlas_py_spans_release(&chain);
     return atlas_py_none_result(module, rc, &error);
 }

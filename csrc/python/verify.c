@@ -14,9 +14,9 @@ struct verifier {
 #define RUN(self, rc, call)                                                       \
     do {                                                                          \
         (self)->busy = true;                                                      \
-        Py_BEGIN_ALLOW_THREADS                                                    \
+        ATLAS_PY_BEGIN_CRYPTO                                                     \
         (rc) = (call);                                                            \
-        Py_END_ALLOW_THREADS                                                      \
+        ATLAS_PY_END_CRYPTO                                                       \
         (self)->busy = false;                                                     \
     } while (0)
 

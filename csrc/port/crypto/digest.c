@@ -4,6 +4,7 @@
 #include <openssl/rand.h>
 
 #include "port/crypto/ossl.h"
+#include "port/pool.h"
 
 static const char where[] = "digest";
 
@@ -15,7 +16,10 @@ int atlas_crypto_digest(int alg, struct atlas_span bytes, struct atlas_digest *r
     }
     struct atlas_digest digest = {.alg = (uint8_t)alg, .n = (uint8_t)atlas_alg_size(alg)};
     const void *p = bytes.p != NULL ? (const void *)bytes.p : "";
-    if (EVP_Digest(p, bytes.n, digest.b, NULL, md, NULL) != 1) {
+    atlas_fork_hold();
+    bool good = EVP_Digest(p, bytes.n, digest.b, NULL, md, NULL) == 1;
+    atlas_fork_allow();
+    if (!good) {
         return atlas_ossl_fail(error, ATLAS_E_CRYPTO, where, "hashing failed");
     }
     *ret_digest = digest;
@@ -30,7 +34,10 @@ int atlas_hasher_init(struct atlas_hasher *h, int alg, struct atlas_error *error
         return atlas_error_set(error, ATLAS_E_ALGORITHM, where, "unknown hash algorithm %d", alg);
     }
     EVP_MD_CTX *context = EVP_MD_CTX_new();
-    if (context == NULL || EVP_DigestInit_ex2(context, md, NULL) != 1) {
+    atlas_fork_hold();
+    bool good = context != NULL && EVP_DigestInit_ex2(context, md, NULL) == 1;
+    atlas_fork_allow();
+    if (!good) {
         EVP_MD_CTX_free(context);
         return atlas_ossl_fail(error, context == NULL ? ATLAS_E_NOMEM : ATLAS_E_CRYPTO, where, "hashing failed");
     }
@@ -107,7 +114,10 @@ int atlas_crypto_random(uint8_t *ret_bytes, size_t n, struct atlas_error *error)
     if (n > INT_MAX) {
         return atlas_error_set(error, ATLAS_E_ARG, "random", "too many bytes asked for");
     }
-    if (n != 0 && RAND_bytes(ret_bytes, (int)n) != 1) {
+    atlas_fork_hold();
+    bool good = n == 0 || RAND_bytes(ret_bytes, (int)n) == 1;
+    atlas_fork_allow();
+    if (!good) {
         return atlas_ossl_fail(error, ATLAS_E_CRYPTO, "random", "the random generator failed");
     }
     return ATLAS_OK;
