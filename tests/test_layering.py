@@ -170,6 +170,12 @@ def test_c_files_and_functions_stay_small(name: str) -> None:
     assert [head for head, length in functions(lines) if length > MAX_FUNCTION_LINES] == []
 
 
+PROCESS_WIDE = {  # state that is one per process by nature, and why
+    ("port/pool.c", "static pthread_rwlock_t gate = PTHREAD_RWLOCK_INITIALIZER;"): "fork concerns the whole process",
+    ("port/pool.c", "static pthread_once_t gate_once = PTHREAD_ONCE_INIT;"): "fork concerns the whole process",
+}
+
+
 def test_there_is_no_mutable_state_in_files() -> None:
     variable = re.compile(
         r"^(?:static )?(?!typedef|extern|struct \w+;|enum)(?!.*\bconst\b)\w[\w *]*(?:\[.*\])?(?: =.*|;)$"
@@ -181,7 +187,7 @@ def test_there_is_no_mutable_state_in_files() -> None:
         for line in (CSRC / name).read_text().splitlines()
         if variable.match(line)
     ]
-    assert found == []
+    assert set(found) == set(PROCESS_WIDE)
     assert variable.match("static int counter;")
     assert variable.match("static uint8_t scratch[64];")
     assert variable.match("int counter = 0;")

@@ -190,8 +190,8 @@ void atlas_monitor_wake(struct atlas_monitor *m)
 
 /* -------------------------------------------------------------------------------------------------- fork */
 
-/* Process-wide as fork itself is. Readers are those who hold; the forking thread is the writer. glibc prefers readers, so
- * holding again never waits. */
+/* Process-wide as fork itself is. Readers are those who hold; the forking thread is the writer. glibc prefers readers,
+ * so holding again never waits. */
 static pthread_rwlock_t gate = PTHREAD_RWLOCK_INITIALIZER;
 static pthread_once_t gate_once = PTHREAD_ONCE_INIT;
 

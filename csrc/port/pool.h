@@ -37,8 +37,8 @@ void atlas_monitor_wait(struct atlas_monitor *m);   /* inside: sleep until someb
 void atlas_monitor_wake(struct atlas_monitor *m);   /* inside: wake all */
 
 /* libcrypto keeps locks of its own and has no way to make them safe for a fork: a child that is forked while another
- * thread holds one waits for it for ever. Between hold and allow no fork happens: it waits. Holding again is allowed; keep it
- * short, and call nothing that waits for the thread that may be forking (under Python: for the GIL). */
+ * thread holds one waits for it for ever. Between hold and allow no fork happens: it waits. Holding again is allowed;
+ * keep it short, and call nothing that waits for the thread that may be forking (under Python: for the GIL). */
 void atlas_fork_hold(void);
 void atlas_fork_allow(void);
 
