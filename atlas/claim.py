@@ -93,6 +93,8 @@ def _measurement(m: Measurement, name: str, source: str) -> dict[str, Any]:
     }
     if m.kind == "file":
         entry["chunk"] = 1 << 20
+        if m.tensors is not None:
+            entry |= {"tensors": m.tensors.root.value, "tensor-table": m.tensors.sha256.value}
     else:
         entry |= {"files": m.files, "index": 1, "ignore": list(m.ignore)}
         if m.links:

@@ -57,6 +57,10 @@ class Locator:
                 return data
         return None
 
+    def table(self, digest: Digest) -> bytes | None:
+        """The tensor table with this SHA-256, from the store."""
+        return self._store.get(digest.hex) if digest.alg == "sha256" else None
+
     def _manifest_candidates(self, digest: Digest, name: str) -> Iterator[Path]:
         if self._bundle is not None:
             yield self._bundle / f"{digest.hex}.c2pa"

@@ -70,6 +70,15 @@ class Digest:
 
 
 @dataclass(frozen=True, slots=True)
+class Tensors:
+    """The tensor table of a model file (docs/manifest.md): its root, its SHA-256, and itself where it is at hand."""
+
+    root: Digest
+    sha256: Digest
+    table: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """What is on disk (docs/manifest.md, "Digests").
 
@@ -86,6 +95,7 @@ class Measurement:
     index: bytes | None = field(default=None, repr=False)
     links: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     ignore: tuple[str, ...] = ()
+    tensors: Tensors | None = field(default=None, compare=False)
 
     @property
     def alg(self) -> str:

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from atlas import _core
 from atlas.entry import MEASUREMENT
-from atlas.errors import AtlasError, LimitError, NotFound, SystemFailure
+from atlas.errors import AtlasError, FileChanged, LimitError, MalformedError, NotFound, SystemFailure
 from atlas.files import read_regular
 from atlas.locate import Locator
 from atlas.measure import measure
 from atlas.model import Check, Digest, Edge, Identity, Measurement, Node, Verdict
 from atlas.policy import Policy, resolve_policy
 from atlas.store import MAX_OBJECT_BYTES, Store, find_manifest, index_path
+from atlas.tensors.attach import find_tensors, version_of
+from atlas.tensors.table import Table
 
 if TYPE_CHECKING:
     import os
@@ -159,10 +161,12 @@ class _Run:
         else:
             found, why = self.locator.artifact(need["name"], need["urn"])
         if found is None:
+            self._table_of_store(need)
             self.core.absent(why)
             return
         self.paths[node] = str(found)
         try:
+            before = version_of(found)
             m = measure(
                 found,
                 alg=need["alg"],
@@ -171,6 +175,7 @@ class _Run:
                 ignore=need["ignore"],
                 progress=self.progress,
             )
+            self._tensors(need, found, before, m)
         except SystemFailure as error:
             if error.code == "ATLAS_E_REFUSED":
                 self.core.refused(str(error))
@@ -178,6 +183,26 @@ class _Run:
                 self.core.unreadable(str(error))
             return
         self.core.measured(_tuple(m), _differences(found, need, m))
+
+
+    def _tensors(self, need: dict[str, Any], path: Path, before: tuple[int, ...], m: Measurement) -> None:
+        """The root of the file's own tensor table, where the manifest states one and the bytes are the signed ones."""
+        if need["tensors"] is None or m.kind != "file" or m.flat is None or m.flat.pair != need["expected"]:
+            return
+        tensors, why = find_tensors(path)
+        if version_of(path) != before:
+            raise FileChanged("changed while it was verified", where=str(path))
+        self.core.tensors(tensors.root.pair if tensors else None, True, why or "this file has none that could be made")
+
+    def _table_of_store(self, need: dict[str, Any]) -> None:
+        """The file is not there: whether the table that the manifest names has the root that it states."""
+        data = self.locator.table(Digest(*need["table"])) if need["tensors"] is not None else None
+        if data is None:
+            return
+        try:
+            self.core.tensors(("sha256", Table.parse(data).root), False)
+        except MalformedError as error:
+            self.core.tensors(None, False, f"what the manifest names is none: {error.text}")
 
 
 def _own_name(manifest: bytes) -> str:

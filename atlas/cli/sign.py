@@ -81,6 +81,15 @@ def _measure(path: str, console: Console) -> Measurement:
     return measure(path, progress=console.progress(path))
 
 
+def _measure_model(path: str, console: Console) -> Measurement:
+    from atlas.tensors.attach import measure_model
+
+    measurement, why = measure_model(path, progress=console.progress(path))
+    if why:
+        console.note(f"{path}: no tensor table: {why}")
+    return measurement
+
+
 def _input(path: str, relationship: str, role: str, console: Console) -> Input:
     from atlas.model import Input
     from atlas.store import find_manifest
@@ -113,8 +122,11 @@ def _keep(args: argparse.Namespace, signed: SignedManifest, inputs: list[Input],
         return ""
     store = Store()
     try:
-        for manifest in (signed.store, *(item.manifest for item in inputs if item.manifest is not None)):
-            store.put(manifest)
+        tensors = signed.measurement.tensors
+        tables = [tensors.table] if tensors is not None and tensors.table is not None else []
+        manifests = [item.manifest for item in inputs if item.manifest is not None]
+        for data in (signed.store, *manifests, *tables):
+            store.put(data)
     except SystemFailure as error:  # the sidecar will stand all the same
         console.note(f"no copy in the store: {error}")
         return ""
@@ -148,7 +160,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise UsageError("no key", hint="give --key KEY or set ATLAS_KEY; `atlas keygen` makes one")
     signer = load_signer(args.key, chain=args.chain, password=password_of(args))
     inputs = [_input(path, relationship, role, console) for path, relationship, role in args.ingredients]
-    measurement = _measure(args.path, console)
+    measurement = _measure_model(args.path, console)
     signed = sign_manifest(
         measurement=measurement,
         name=args.name or logical_name(args.path),

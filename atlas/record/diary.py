@@ -9,7 +9,7 @@ from atlas.record.family import ENDED
 from atlas.record.journal import Journal, Record
 from atlas.record.ledger import Load
 from atlas.record.merge import measurement_record
-from atlas.record.outputs import STORE, Output
+from atlas.record.outputs import STORE, Output, keep_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +67,8 @@ class Diary:
 
     def output(self, output: Output) -> None:
         self.flush(force=True)
+        with self._recorder.guard(STORE, output.name):
+            keep_table(self._recorder, output.measurement)
         self.write(
             "saved",
             {"name": output.name, "path": output.path, "measurement": measurement_record(output.measurement),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from atlas.claim import Gap
-from atlas.model import Digest, Measurement
+from atlas.model import Digest, Measurement, Tensors
 from atlas.record.family import Children, Rank, Ranks
 from atlas.record.inputs import signature
 from atlas.record.journal import Record
@@ -29,6 +29,7 @@ def measurement_record(m: Measurement) -> Record:
         "tree": m.tree.value if m.tree else None,
         "size": m.size,
         "files": m.files,
+        "tensors": [m.tensors.root.value, m.tensors.sha256.value] if m.tensors else None,
     }
 
 
@@ -37,7 +38,15 @@ def _measurement(record: Mapping[str, Any]) -> Measurement:
         return Digest(record["alg"], value) if value is not None else None
 
     kind = cast(Literal["file", "directory"], record["kind"])
-    return Measurement(kind, digest(record["flat"]), digest(record["tree"]), record["size"], record["files"])
+    tensors = record.get("tensors")
+    return Measurement(
+        kind,
+        digest(record["flat"]),
+        digest(record["tree"]),
+        record["size"],
+        record["files"],
+        tensors=Tensors(Digest("sha256", tensors[0]), Digest("sha256", tensors[1])) if tensors else None,
+    )
 
 
 class Merger:

@@ -19,6 +19,7 @@ from atlas.record.inputs import signature
 from atlas.record.ledger import PREVIOUS
 from atlas.record.steps import Declared, Step
 from atlas.store import sidecar_path, write_sidecar
+from atlas.tensors.attach import measure_model
 
 if TYPE_CHECKING:
     from atlas.record.recorder import Recorder
@@ -157,6 +158,7 @@ class Outputs:
         recorder = self._recorder
         with recorder.guard(STORE, output.name):
             recorder.store.put(signed.store)
+            keep_table(recorder, output.measurement)
         if output.path:
             with recorder.guard(SIDECAR, output.name):
                 write_sidecar(output.path, signed.store, output.measurement.index)
@@ -243,7 +245,7 @@ class Outputs:
         if known is not None and current and declared.path.is_file() and known.signature == signature(path):
             return
         with recorder.own():
-            measurement = measure(path)
+            measurement, _why = measure_model(path)
         if known is not None and current and known.measurement == measurement:
             return
         self.saved(
@@ -257,6 +259,12 @@ class Outputs:
                 step=step,
             )
         )
+
+
+def keep_table(recorder: Recorder, measurement: Measurement) -> None:
+    """The manifest names the tensor table by its hash: the store has it."""
+    if measurement.tensors is not None and measurement.tensors.table is not None:
+        recorder.store.put(measurement.tensors.table)
 
 
 def _with_previous(inputs: list[Input], previous: Output, signed: SignedManifest) -> list[Input]:

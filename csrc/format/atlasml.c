@@ -92,6 +92,8 @@ struct raw_measurement {
     struct atlas_span alg;
     struct atlas_span tree;
     struct atlas_span oms;
+    struct atlas_span tensors;
+    struct atlas_span table;
 };
 
 static const struct atlas_cbor_field measurement_fields[] = {
@@ -107,6 +109,8 @@ static const struct atlas_cbor_field measurement_fields[] = {
     ATLAS_CBOR_OPTIONAL(raw_measurement, "ignore", ARRAY, view.ignore),
     ATLAS_CBOR_OPTIONAL(raw_measurement, "links", MAP, view.links),
     ATLAS_CBOR_OPTIONAL(raw_measurement, "oms", BYTES, oms),
+    ATLAS_CBOR_OPTIONAL(raw_measurement, "tensors", BYTES, tensors),
+    ATLAS_CBOR_OPTIONAL(raw_measurement, "tensor-table", BYTES, table),
     ATLAS_CBOR_REQUIRED(raw_measurement, "source", TEXT, source),
 };
 
@@ -115,8 +119,12 @@ static bool shape_check(const struct raw_measurement *raw)
 {
     bool directory_only = raw->files.present || raw->index.present || raw->view.ignore.p != NULL ||
                           raw->view.links.p != NULL;
+    if ((raw->tensors.p != NULL) != (raw->table.p != NULL)) {
+        return false;
+    }
     if (raw->view.directory) {
-        return !raw->chunk.present && raw->files.present && raw->index.present && raw->index.v == ATLAS_INDEX_VERSION;
+        return raw->tensors.p == NULL && !raw->chunk.present && raw->files.present && raw->index.present &&
+               raw->index.v == ATLAS_INDEX_VERSION;
     }
     return raw->chunk.present && raw->chunk.v == ATLAS_CHUNK_BYTES && !directory_only;
 }
@@ -169,6 +177,26 @@ static int check_lists(const struct atlas_ml_measurement *m, struct atlas_error 
     return rc;
 }
 
+/* Digests that are of SHA-256 whatever `alg` is: docs/manifest.md, "Digests". */
+static int read_sha256(struct atlas_span bytes, const char *where, struct atlas_digest *ret_digest,
+                       struct atlas_error *error)
+{
+    return bytes.p == NULL ? ATLAS_OK
+                           : atlas_c2pa_digest(ATLAS_LIT("sha256"), ATLAS_SPAN_NONE, bytes, where, ret_digest, error);
+}
+
+static int interpret_digests(struct raw_measurement *raw, struct atlas_error *error)
+{
+    struct atlas_ml_measurement *m = &raw->view;
+    int rc;
+    ATLAS_TRY(atlas_c2pa_digest(raw->alg, ATLAS_SPAN_NONE, raw->tree, MEASUREMENT ".tree", &m->tree, error));
+    ATLAS_TRY(read_sha256(raw->oms, MEASUREMENT ".oms", &m->oms, error));
+    ATLAS_TRY(read_sha256(raw->tensors, MEASUREMENT ".tensors", &m->tensors, error));
+    ATLAS_TRY(read_sha256(raw->table, MEASUREMENT ".tensor-table", &m->table, error));
+out:
+    return rc;
+}
+
 /* The words and numbers of the map made into the view. */
 static int interpret(struct raw_measurement *raw, struct atlas_error *error)
 {
@@ -184,16 +212,12 @@ static int interpret(struct raw_measurement *raw, struct atlas_error *error)
         return atlas_error_set(error, ATLAS_E_C2PA, MEASUREMENT ".size", "is a size that no file can have");
     }
     if (!shape_check(raw)) {
-        return atlas_error_set(error, ATLAS_E_C2PA, MEASUREMENT, "chunk, files and index do not fit its kind");
+        return atlas_error_set(error, ATLAS_E_C2PA, MEASUREMENT, "chunk, files, index and tensors do not fit its kind");
     }
     m->alg = atlas_alg_of(raw->alg);
     m->size = raw->size.v;
     m->files = raw->files.v;
-    int rc = atlas_c2pa_digest(raw->alg, ATLAS_SPAN_NONE, raw->tree, MEASUREMENT ".tree", &m->tree, error);
-    if (rc == ATLAS_OK && raw->oms.p != NULL) { /* sha256 whatever `alg` is: docs/manifest.md, "Digests" */
-        rc = atlas_c2pa_digest(ATLAS_LIT("sha256"), ATLAS_SPAN_NONE, raw->oms, MEASUREMENT ".oms", &m->oms, error);
-    }
-    return rc;
+    return interpret_digests(raw, error);
 }
 
 int atlas_ml_measurement_read(const struct atlas_c2pa_assertion *assertion,
@@ -240,6 +264,8 @@ int atlas_ml_measurement_write(struct atlas_buf *b, const struct atlas_ml_measur
         atlas_cbor_map_put_uint(&map, "chunk", ATLAS_CHUNK_BYTES);
     }
     put_digest(&map, "oms", &measurement->oms);
+    put_digest(&map, "tensors", &measurement->tensors);
+    put_digest(&map, "tensor-table", &measurement->table);
     atlas_cbor_map_put_text(&map, "source", measurement->recorded ? ATLAS_LIT("recorded") : ATLAS_LIT("declared"));
     int rc = atlas_cbor_map_write(&map, b, error);
     atlas_cbor_map_release(&map);

@@ -35,6 +35,8 @@ struct atlas_ml_measurement {
     struct atlas_span ignore; /* encoded array of text; directory only; p == NULL: absent */
     struct atlas_span links;  /* encoded map path => target; directory only; p == NULL: absent */
     struct atlas_digest oms;  /* .alg ATLAS_ALG_NONE: absent */
+    struct atlas_digest tensors; /* file only: root of the tensor table; .alg ATLAS_ALG_NONE: absent */
+    struct atlas_digest table;   /* SHA-256 of the tensor table; present when tensors is */
 };
 
 ATLAS_MUST_CHECK int atlas_ml_measurement_read(const struct atlas_c2pa_assertion *assertion,

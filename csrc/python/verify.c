@@ -238,21 +238,26 @@ static PyObject *need_dict(struct verifier *self, const struct atlas_need *need)
     PyObject *digest = atlas_py_digest(&need->digest);
     PyObject *expected = atlas_py_digest(&need->flat_expected);
     PyObject *ignore = ignore_list(self, need->ignore);
+    PyObject *tensors = atlas_py_digest(&need->tensors);
+    PyObject *table = atlas_py_digest(&need->table);
     PyObject *result = NULL;
-    if (name != NULL && urn != NULL && digest != NULL && expected != NULL && ignore != NULL) {
+    if (name && urn && digest && expected && ignore && tensors && table) {
         const char *alg = atlas_alg_name(need->alg);
         result =
-            Py_BuildValue("{sssksOsOsOsOsOsOsssOsOsO}", "kind", artifact ? "artifact" : "manifest", "node",
+            Py_BuildValue("{sssksOsOsOsOsOsOsssOsOsOsOsO}", "kind", artifact ? "artifact" : "manifest", "node",
                           (unsigned long)need->node, "name", name, "urn", urn, "digest", digest, "expected", expected,
                           "subject", need->subject ? Py_True : Py_False, "directory",
                           need->directory ? Py_True : Py_False, "alg", alg != NULL ? alg : "", "flat",
-                          need->flat ? Py_True : Py_False, "tree", need->tree ? Py_True : Py_False, "ignore", ignore);
+                          need->flat ? Py_True : Py_False, "tree", need->tree ? Py_True : Py_False, "ignore", ignore,
+                          "tensors", tensors, "table", table);
     }
     Py_XDECREF(name);
     Py_XDECREF(urn);
     Py_XDECREF(digest);
     Py_XDECREF(expected);
     Py_XDECREF(ignore);
+    Py_XDECREF(tensors);
+    Py_XDECREF(table);
     return result;
 }
 
@@ -312,6 +317,23 @@ static PyObject *verifier_measured(struct verifier *self, PyObject *args)
         return NULL;
     }
     return done(self, atlas_verifier_measured(self->v, &m, atlas_span_of(detail, (size_t)n), &error), &error);
+}
+
+static PyObject *verifier_tensors(struct verifier *self, PyObject *args)
+{
+    struct atlas_error error = ATLAS_ERROR_INIT;
+    struct atlas_digest root;
+    PyObject *given;
+    int from_file;
+    const char *why = "";
+    Py_ssize_t n = 0;
+    if (!ready(self) || !PyArg_ParseTuple(args, "Op|s#:tensors", &given, &from_file, &why, &n) ||
+        atlas_py_digest_arg(given, &root) < 0) {
+        return NULL;
+    }
+    int rc = atlas_verifier_tensors(self->v, root.alg != ATLAS_ALG_NONE ? &root : NULL, from_file != 0,
+                                    atlas_span_of(why, (size_t)n), &error);
+    return done(self, rc, &error);
 }
 
 static PyObject *tell(struct verifier *self, PyObject *why,
@@ -516,6 +538,9 @@ static PyMethodDef methods[] = {
     {"measured", (PyCFunction)verifier_measured, METH_VARARGS,
      "measured($self, measurement, detail='', /)\n--\n\n(kind, flat, tree, size, files, oms) of the artifact asked "
      "for."},
+    {"tensors", (PyCFunction)verifier_tensors, METH_VARARGS,
+     "tensors($self, root, from_file, why='', /)\n--\n\nBefore measured or absent: the root of the artifact's tensor "
+     "table, of the file itself or of the\ntable that the manifest names; None where there is none, and why."},
     {"absent", (PyCFunction)verifier_absent, METH_O, "absent($self, why, /)\n--\n\nWhat was asked for is not there."},
     {"refused", (PyCFunction)verifier_refused, METH_O,
      "refused($self, why, /)\n--\n\nThe artifact is of a kind that is never measured."},

@@ -71,6 +71,7 @@ void atlas_verifier_free(struct atlas_verifier *v)
     free(v->policy_spans);
     atlas_buf_release(&v->policy_text);
     atlas_buf_release(&v->text);
+    atlas_buf_release(&v->tensors_why);
     free(v);
 }
 
@@ -256,6 +257,8 @@ static int answered(struct atlas_verifier *v, int rc, struct atlas_error *error)
         v->edges[v->need_edge].resolved = true;
     }
     v->need.kind = ATLAS_NEED_NOTHING;
+    v->tensors.alg = ATLAS_ALG_NONE;
+    atlas_buf_clear(&v->tensors_why);
     return rc < 0 ? atlas_error_set(error, rc, "", "out of memory") : rc;
 }
 
@@ -270,6 +273,20 @@ int atlas_verifier_measured(struct atlas_verifier *v, const struct atlas_measure
 {
     int rc = expect(v, ATLAS_NEED_ARTIFACT, error);
     return rc < 0 ? rc : answered(v, atlas_bytes_measured(v, m, detail, error), error);
+}
+
+int atlas_verifier_tensors(struct atlas_verifier *v, const struct atlas_digest *root, bool from_file,
+                           struct atlas_span why, struct atlas_error *error)
+{
+    int rc;
+    ATLAS_TRY(expect(v, ATLAS_NEED_ARTIFACT, error));
+    v->tensors = root != NULL ? *root : (struct atlas_digest){.alg = ATLAS_ALG_NONE};
+    v->tensors_from_file = from_file;
+    atlas_buf_clear(&v->tensors_why);
+    atlas_buf_append(&v->tensors_why, why);
+    rc = atlas_buf_check(&v->tensors_why, error);
+out:
+    return rc;
 }
 
 int atlas_verifier_absent(struct atlas_verifier *v, struct atlas_span why, struct atlas_error *error)

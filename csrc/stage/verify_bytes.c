@@ -24,6 +24,7 @@ static struct atlas_span name_of(const struct atlas_node *node)
 static struct atlas_need need_of(const struct atlas_verifier *v, uint32_t n)
 {
     const struct atlas_node *node = &v->nodes[n];
+    const struct atlas_digest nothing = {.alg = ATLAS_ALG_NONE};
     bool directory = node->has_measurement && node->measurement.directory;
     return (struct atlas_need){
         .kind = ATLAS_NEED_ARTIFACT,
@@ -37,6 +38,8 @@ static struct atlas_need need_of(const struct atlas_verifier *v, uint32_t n)
         .flat = !v->policy.tree_only,
         .tree = node->has_measurement,
         .ignore = directory ? node->measurement.ignore : ATLAS_SPAN_NONE,
+        .tensors = v->policy.tree_only ? nothing : node->measurement.tensors,
+        .table = v->policy.tree_only ? nothing : node->measurement.table,
     };
 }
 
@@ -164,6 +167,31 @@ static int compare_tree(struct atlas_verifier *v, const struct atlas_measurement
     return same(v, ATLAS_SLOT_TREE, "org.atlasml.tree.match", "tree digest and size are those that were signed");
 }
 
+/* The root of the tensor table, where one is stated: against the file's own table, or only against the table that the
+ * manifest names. Where there is neither, nothing was checked, and the note says so. */
+static int compare_tensors(struct atlas_verifier *v)
+{
+    uint32_t n = v->need.node;
+    const struct atlas_node *node = &v->nodes[n];
+    struct atlas_span why = atlas_buf_span(&v->tensors_why);
+    if (node->measurement.tensors.alg == ATLAS_ALG_NONE) {
+        return ATLAS_OK;
+    }
+    if (v->tensors.alg == ATLAS_ALG_NONE) {
+        return atlas_report(v, n, ATLAS_SLOT_COUNT, "org.atlasml.tensors.notChecked", ATLAS_NOTE, ATLAS_VALID,
+                            node->box.label, "tensor table not checked%s%.*s", why.n != 0 ? ": " : "", (int)why.n,
+                            why.n != 0 ? (const char *)why.p : "");
+    }
+    if (!atlas_digest_equal(&node->measurement.tensors, &v->tensors)) {
+        return atlas_report(v, n, ATLAS_SLOT_TREE, "org.atlasml.tensors.mismatch", ATLAS_FAILED, ATLAS_INVALID,
+                            node->box.label, "the signed root is not that of the tensor table of %s",
+                            v->tensors_from_file ? "this file" : "its own manifest");
+    }
+    return atlas_report(v, n, ATLAS_SLOT_COUNT, "org.atlasml.tensors.match", ATLAS_PASSED, ATLAS_VALID, node->box.label,
+                        v->tensors_from_file ? "the tensors are those that were signed"
+                                             : "the tensor table is the one that was signed; the file was not there");
+}
+
 int atlas_bytes_measured(struct atlas_verifier *v, const struct atlas_measurement *m, struct atlas_span detail,
                          struct atlas_error *error)
 {
@@ -179,6 +207,9 @@ int atlas_bytes_measured(struct atlas_verifier *v, const struct atlas_measuremen
     }
     ATLAS_TRY(compare_binding(v, m, detail));
     ATLAS_TRY(compare_tree(v, m, detail));
+    if (v->nodes[v->need.node].bytes == ATLAS_BYTES_MEASURED) { /* else INVALID already, whatever its tensors are */
+        ATLAS_TRY(compare_tensors(v));
+    }
 out:
     return rc < 0 ? atlas_error_set(error, rc, "", "out of memory") : rc;
 }
@@ -194,6 +225,9 @@ int atlas_bytes_absent(struct atlas_verifier *v, struct atlas_span why, struct a
         ATLAS_TRY(atlas_report(v, v->need.node, ATLAS_SLOT_COUNT, "org.atlasml.artifact.notMeasured", ATLAS_NOTE,
                                ATLAS_VALID, node->box.label, "manifest verified, bytes not measured: %.*s", (int)why.n,
                                (const char *)why.p));
+    }
+    if (v->tensors.alg != ATLAS_ALG_NONE) {
+        ATLAS_TRY(compare_tensors(v));
     }
 out:
     return rc < 0 ? atlas_error_set(error, rc, "", "out of memory") : rc;

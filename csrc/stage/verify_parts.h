@@ -137,6 +137,9 @@ struct atlas_verifier {
     uint32_t edge_cursor; /* next edge that may need a sidecar */
     struct atlas_need need; /* what was asked for last; kind NOTHING when answered */
     uint32_t need_edge;
+    struct atlas_digest tensors; /* what was said of the artifact asked for; absent: nothing */
+    bool tensors_from_file;
+    struct atlas_buf tensors_why;
     uint32_t subject; /* the node whose binding is the artifact's: node 0, or the parent of an update manifest */
 };
 

@@ -270,6 +270,8 @@ static int put_measurement(const struct atlas_c2pa_assertion *a, struct atlas_bu
         put_span(text, "ignore", m.ignore);
         put_span(text, "links", m.links);
         put_span(text, "oms", atlas_digest_span(&m.oms));
+        put_span(text, "tensors", atlas_digest_span(&m.tensors));
+        put_span(text, "table", atlas_digest_span(&m.table));
     }
     return rc;
 }

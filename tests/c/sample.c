@@ -185,6 +185,10 @@ static void add_measurement(struct builder *m, bool directory)
                                                .files = directory ? 17 : 0};
     (void)atlas_digest_set(&measurement.tree, ATLAS_SHA256, pattern(0x76, 32));
     (void)atlas_digest_set(&measurement.oms, ATLAS_SHA256, pattern(0x77, 32));
+    if (!directory) {
+        (void)atlas_digest_set(&measurement.tensors, ATLAS_SHA256, pattern(0x78, 32));
+        (void)atlas_digest_set(&measurement.table, ATLAS_SHA256, pattern(0x79, 32));
+    }
     if (directory) {
         atlas_cbor_write_array(&ignore, 2);
         atlas_cbor_write_text(&ignore, ATLAS_LIT(".git"));

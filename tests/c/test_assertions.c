@@ -366,6 +366,10 @@ TEST(measurements_are_read)
                      "'source': 'declared', 'tree': #64, 'chunk': 1048576}"),
         &m, NULL));
     CHECK(m.tree.alg == ATLAS_SHA512);
+    CHECK(m.tensors.alg == ATLAS_ALG_NONE && m.table.alg == ATLAS_ALG_NONE);
+    CHECK_OK(atlas_ml_measurement_read(
+        assertion_of(FILE_HEAD "'tree': #32, 'chunk': 1048576, 'tensors': #32, 'tensor-table': #32}"), &m, NULL));
+    CHECK(m.tensors.n == 32 && m.table.n == 32);
 }
 
 TEST(malformed_measurements_are_refused)
@@ -381,6 +385,11 @@ TEST(malformed_measurements_are_refused)
         FILE_HEAD "'tree': #48, 'chunk': 1048576}",
         FILE_HEAD "'chunk': 1048576}",
         FILE_HEAD "'tree': #32, 'chunk': 1048576, 'oms': #48}",
+        FILE_HEAD "'tree': #32, 'chunk': 1048576, 'tensors': #32}",
+        FILE_HEAD "'tree': #32, 'chunk': 1048576, 'tensor-table': #32}",
+        FILE_HEAD "'tree': #32, 'chunk': 1048576, 'tensors': #31, 'tensor-table': #32}",
+        FILE_HEAD "'tree': #32, 'chunk': 1048576, 'tensors': #32, 'tensor-table': #48}",
+        DIRECTORY_HEAD "'tree': #32, 'files': 2, 'index': 1, 'tensors': #32, 'tensor-table': #32}",
         DIRECTORY_HEAD "'tree': #32, 'files': 2}",
         DIRECTORY_HEAD "'tree': #32, 'index': 1}",
         DIRECTORY_HEAD "'tree': #32, 'files': 2, 'index': 2}",

@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 from command import ATLAS, Command, on_a_terminal
 
-VERBS = ("keygen", "sign", "verify", "inspect", "lineage", "find", "bundle", "digest", "attest", "doctor", "completion")
+VERBS = (
+    "keygen", "sign", "verify", "inspect", "lineage", "find", "bundle", "digest", "diff", "attest", "doctor",
+    "completion",
+)  # fmt: skip
 
 
 def test_without_a_verb_it_explains_itself_and_is_a_usage_error(atlas: Command) -> None:
