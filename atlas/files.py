@@ -47,6 +47,15 @@ def open_regular(path: StrPath) -> BinaryIO:
     return os.fdopen(fd, "rb")
 
 
+def version_of(path: StrPath) -> tuple[int, ...]:
+    """Changes with the file, as far as its times tell."""
+    try:
+        s = os.stat(path)  # noqa: PTH116 - whatever os.fspath takes
+    except OSError as error:
+        raise SystemFailure(f"cannot be looked at: {error.strerror}", where=os.fspath(path)) from error
+    return s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns
+
+
 def read_regular(path: StrPath, *, limit: int = MAX_STORE_BYTES) -> bytes:
     """The bytes of a regular file of at most `limit` bytes."""
     with open_regular(path) as file:

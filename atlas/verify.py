@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING, Any
 from atlas import _core
 from atlas.entry import MEASUREMENT
 from atlas.errors import AtlasError, FileChanged, LimitError, MalformedError, NotFound, SystemFailure
-from atlas.files import read_regular
+from atlas.files import read_regular, version_of
 from atlas.locate import Locator
 from atlas.measure import measure
 from atlas.model import Check, Digest, Edge, Identity, Measurement, Node, Verdict
 from atlas.policy import Policy, resolve_policy
 from atlas.store import MAX_OBJECT_BYTES, Store, find_manifest, index_path
-from atlas.tensors.attach import find_tensors, version_of
-from atlas.tensors.table import Table
 
 if TYPE_CHECKING:
     import os
@@ -189,6 +187,8 @@ class _Run:
         """The root of the file's own tensor table, where the manifest states one and the bytes are the signed ones."""
         if need["tensors"] is None or m.kind != "file" or m.flat is None or m.flat.pair != need["expected"]:
             return
+        from atlas.tensors.attach import find_tensors
+
         tensors, why = find_tensors(path)
         if version_of(path) != before:
             raise FileChanged("changed while it was verified", where=str(path))
@@ -199,6 +199,8 @@ class _Run:
         data = self.locator.table(Digest(*need["table"])) if need["tensors"] is not None else None
         if data is None:
             return
+        from atlas.tensors.table import Table
+
         try:
             self.core.tensors(("sha256", Table.parse(data).root), False)
         except MalformedError as error:

@@ -23,6 +23,7 @@ from atlas.record.follow import concerns, keep_and_set_aside
 from atlas.record.guard import shown
 from atlas.record.outputs import SIGNING, Output
 from atlas.record.reads import SMALL, Reading
+from atlas.tensors.attach import measure_model
 
 if TYPE_CHECKING:
     from atlas.hooks.torch import TorchHooks
@@ -77,11 +78,12 @@ class SafetensorsHooks:
 
     def _written(self, place: str) -> None:
         recorder = self._recorder
+        measurement, _why = measure_model(place)
         recorder.outputs.saved(
             Output(
                 name=recorder.names.logical(place),
                 path=place,
-                measurement=from_core(_core.measure_file(place)),
+                measurement=measurement,
                 via="safetensors.save_file",
                 source="recorded",
                 asset_type="model",

@@ -14,6 +14,7 @@ from atlas.hooks.stream import MeasuredWriter
 from atlas.record.follow import concerns, keep_and_set_aside
 from atlas.record.outputs import SIGNING, Output
 from atlas.store import put_back
+from atlas.tensors.attach import attach
 
 if TYPE_CHECKING:
     from atlas.record.recorder import Recorder
@@ -123,6 +124,8 @@ class Saving:
                 recorder.outputs.removed(path)
                 recorder.gap(Gap(self.name, "was written to at an offset: the file as a whole is not measured"))
             path = ""
+        if path and self.kind == "model":
+            measurement = attach(measurement, path)
         recorder.outputs.saved(
             Output(
                 name=self.name,

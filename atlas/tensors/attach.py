@@ -6,8 +6,8 @@ import os
 from dataclasses import replace
 from typing import Any
 
-from atlas.errors import AtlasError, FileChanged, MalformedError, SystemFailure
-from atlas.files import StrPath, open_regular
+from atlas.errors import AtlasError, FileChanged, MalformedError
+from atlas.files import StrPath, open_regular, version_of
 from atlas.measure import measure
 from atlas.model import Digest, Measurement, Tensors
 from atlas.tensors.place import Known
@@ -17,15 +17,6 @@ from atlas.tensors.table import Table
 
 def tensors_of(table: Table) -> Tensors:
     return Tensors(Digest("sha256", table.root), Digest("sha256", table.sha256), table.encoded)
-
-
-def version_of(path: StrPath) -> tuple[int, ...]:
-    """Changes with the file, as far as its times tell."""
-    try:
-        s = os.stat(path)  # noqa: PTH116 - whatever os.fspath takes
-    except OSError as error:
-        raise SystemFailure(f"cannot be looked at: {error.strerror}", where=os.fspath(path)) from error
-    return s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns
 
 
 def find_tensors(path: StrPath, *, known: Known | None = None) -> tuple[Tensors | None, str]:

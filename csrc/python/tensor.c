@@ -104,8 +104,9 @@ static PyObject *run(PyObject *module, const struct batch *b, const struct atlas
 
 PyDoc_STRVAR(tensor_digests_doc,
              "tensor_digests(tensors, *, fd=-1, size=0, where='', threads=0)\n--\n\n"
-             "The SHA-256 of each tensor's elements, row by row and little-endian, concatenated. A tensor is (buffer or\n"
-             "None for the file, offset, bytes of an element, bytes that are turned round or 1, shape, stride).");
+             "The SHA-256 of each tensor's elements, row by row and little-endian, concatenated. A tensor is\n"
+             "(buffer or None for the file, offset, bytes of an element, bytes that are turned round or 1, shape,\n"
+             "stride).");
 
 static PyObject *tensor_digests(PyObject *module, PyObject *args, PyObject *kwargs)
 {

@@ -164,8 +164,8 @@ int atlas_verifier_next(struct atlas_verifier *v, struct atlas_need *ret_need, s
 int atlas_verifier_manifest(struct atlas_verifier *v, struct atlas_span store, struct atlas_error *error);
 int atlas_verifier_measured(struct atlas_verifier *v, const struct atlas_measurement *m, struct atlas_span detail,
                             struct atlas_error *error);
-/* Before the answer about an artifact: the root of its tensor table. from_file: made of the artifact's own bytes, else of
- * the table that the manifest names by hash. root == NULL: there is none; why says so. */
+/* Before the answer about an artifact: the root of its tensor table. from_file: made of the artifact's own bytes, else
+ * of the table that the manifest names by hash. root == NULL: there is none; why says so. */
 int atlas_verifier_tensors(struct atlas_verifier *v, const struct atlas_digest *root, bool from_file,
                            struct atlas_span why, struct atlas_error *error);
 
