@@ -53,7 +53,7 @@ def index_lines(files: Files, alg: str = "sha256") -> list[bytes]:
     lines = []
     for path in sorted(files, key=lambda name: name.encode("utf-8", "surrogateescape")):
         data = files[path]
-        lines.append(f"{digest(data).hex()} {file_tree(data, alg).hex()} {len(data)} {escape(path)}".encode())
+        lines.append(f"{digest(data, alg).hex()} {file_tree(data, alg).hex()} {len(data)} {escape(path)}".encode())
     return lines
 
 
