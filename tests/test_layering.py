@@ -216,8 +216,8 @@ def test_the_extension_exports_its_init_function_and_nothing_else() -> None:
 GROUPS: list[tuple[str, str]] = [
     ("ground", r"errors|version|escape|files|stamp"),
     ("model", r"model|explain"),
-    ("library", r"measure|claim|sign|tsa|attest|log|verify|policy|store|catalog|sidecar|entry|locate|bundle|lineage"),
-    ("library", r"provenance|private_copy|tsm|tensors(\..*)?"),
+    ("library", r"measure|claim|sign|attest|log|verify|policy|store|catalog|sidecar|entry|locate|bundle|lineage"),
+    ("library", r"web|tsa|pcs|tsm|provenance|private_copy|tensors(\..*)?"),
     ("recorder", r"recorder|record(\..*)?"),
     ("front", r"decorators|pytest_plugin|notebook|__main__|hooks(\..*)?|cli(\..*)?"),
     ("package", r"__init__"),

@@ -5,6 +5,7 @@
 #include "format/spdm.h"
 #include "format/tcb_info.h"
 #include "format/tdx_quote.h"
+#include "port/crypto/vendor.h"
 #include "python/module.h"
 #include "stage/attest.h"
 
@@ -299,6 +300,22 @@ static PyObject *attest_verify(PyObject *module, PyObject *args, PyObject *kwarg
 
 /* ------------------------------------------------------------------------------------------- what it says */
 
+/* Which platform this is, as its PCK certificate says: collateral is asked for by it. None where there is none. */
+static bool put_platform(PyObject *dict, const struct atlas_tdx_quote *q)
+{
+    struct atlas_error error = ATLAS_ERROR_INIT;
+    struct atlas_buf ders = ATLAS_BUF_INIT;
+    struct atlas_span rest, leaf;
+    struct atlas_pck pck;
+    bool known = q->cert_type == ATLAS_CERT_PCK_CHAIN && atlas_pem_split(q->cert_data, &ders, &error) >= 0 &&
+                 (rest = atlas_buf_span(&ders), atlas_certificate_next(&rest, &leaf)) &&
+                 atlas_pck_read(leaf, &pck, &error) >= 0;
+    bool good = put_bytes(dict, "fmspc", known ? atlas_span_of(pck.fmspc, sizeof pck.fmspc) : ATLAS_SPAN_NONE) &&
+                put_text(dict, "pck_ca", !known ? "unknown" : pck.platform ? "platform" : "processor");
+    atlas_buf_release(&ders);
+    return good;
+}
+
 static PyObject *read_tdx(PyObject *module, struct atlas_span bytes)
 {
     struct atlas_error error = ATLAS_ERROR_INIT;
@@ -320,7 +337,8 @@ static PyObject *read_tdx(PyObject *module, struct atlas_span bytes)
                 put_bytes(d, "rtmr0", b->rtmr[0]) && put_bytes(d, "rtmr1", b->rtmr[1]) &&
                 put_bytes(d, "rtmr2", b->rtmr[2]) && put_bytes(d, "rtmr3", b->rtmr[3]) &&
                 put_bytes(d, "report_data", b->report_data) && put_bytes(d, "mrservicetd", b->mrservicetd) &&
-                put_bytes(d, "qe_mrenclave", q.qe_report.mrenclave) && put_uint(d, "qe_svn", q.qe_report.isvsvn);
+                put_bytes(d, "qe_mrenclave", q.qe_report.mrenclave) && put_uint(d, "qe_svn", q.qe_report.isvsvn) &&
+                put_platform(d, &q);
     return built(d, good);
 }
 
