@@ -201,7 +201,7 @@ class Verifier:
 
 # ----------------------------------------------------------------------------------------------------------- attest
 
-_Kind = Literal["tdx", "snp", "nvidia"]
+_Kind = Literal["tdx", "snp", "nvidia", "tpm", "azure"]
 
 @final
 class Collateral:

@@ -24,7 +24,7 @@ from atlas import _core
 from atlas.errors import MalformedError, UsageError, VerificationError
 from atlas.files import read_regular
 
-Kind = Literal["tdx", "snp", "nvidia"]
+Kind = Literal["tdx", "snp", "nvidia", "tpm", "azure"]
 
 MAX_EVIDENCE_BYTES = 16 << 20
 MAX_COLLATERAL_FILES = 64
@@ -62,10 +62,14 @@ def kind_of(evidence: bytes) -> Kind:
         return "snp"
     if evidence[:2] == b"\x11\xe0" or evidence[:4].lower() == b"11e0":
         return "nvidia"
+    if evidence[:1] and evidence[0] & 0xE0 == 0xA0 and b"\x65atlas\x6ctpm-evidence" in evidence:
+        return "azure" if "tee" in _core.cbor_decode(evidence) else "tpm"
     if not evidence:
         raise MalformedError("the evidence is empty: the host gave no quote", code="ATLAS_E_EVIDENCE")
     raise MalformedError(
-        "neither a TDX quote nor an SEV-SNP report nor an NVIDIA GPU report", code="ATLAS_E_EVIDENCE", offset=0
+        "neither a TDX quote nor an SEV-SNP report nor an NVIDIA GPU report nor a TPM quote",
+        code="ATLAS_E_EVIDENCE",
+        offset=0,
     )
 
 
@@ -143,8 +147,10 @@ class Appraisal:
     at: int
     signature: bool
     tcb: bool
-    appraisal: Literal["not_run", "rejected", "genuine hardware, unknown software", "attested"]
+    appraisal: Literal["not_run", "rejected", "unknown software", "genuine hardware, unknown software", "attested"]
     binding: Literal["absent", "matched", "mismatch", "zero"]
+    trust: Literal["none", "self-asserted", "pinned", "certified", "tee"]
+    software: bool
     hardware_rooted: bool
     anchor: str
     anchor_sha256: str
@@ -173,7 +179,8 @@ class Appraisal:
         if not self.tcb or self.appraisal == "rejected":
             return "NOT ACCEPTED"
         if self.appraisal != "attested":
-            return "GENUINE HARDWARE, UNKNOWN SOFTWARE"
+            genuine = self.appraisal.startswith("genuine")
+            return ("GENUINE HARDWARE" if genuine else "VALID QUOTE, NOT HARDWARE-ROOTED") + ", UNKNOWN SOFTWARE"
         return "ATTESTED" if self.hardware_rooted else "VERIFIED UNDER A GIVEN ANCHOR, NOT HARDWARE-ROOTED"
 
     @property
@@ -224,6 +231,8 @@ class Appraisal:
             "tcb": tcb,
             "appraisal": self.appraisal,
             "binding": self.binding,
+            "trust": self.trust,
+            "software": self.software,
             "anchor": {"name": self.anchor, "sha256": self.anchor_sha256, "hardware_rooted": self.hardware_rooted},
             "checks": [dataclasses.asdict(check) for check in self.checks],
             "claims": plain(self.claims),
@@ -238,6 +247,8 @@ class Appraisal:
             f"  appraisal  {self.appraisal}",
             f"  binding    {self.binding}",
         ]
+        if self.trust != "none":
+            lines.append(f"  trust      {self.trust}" + (" (a software TPM)" if self.software else ""))
         advisories = sorted({*self.launch.advisories, *self.current.advisories})
         if advisories:
             lines.append(f"  advisories {', '.join(advisories)}")

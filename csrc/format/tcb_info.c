@@ -17,6 +17,7 @@ static const char *const names[ATLAS_TCB_STATUSES] = {
     [ATLAS_TCB_MEETS_MINIMUM] = "MeetsMinimum",
     [ATLAS_TCB_BELOW_MINIMUM] = "BelowMinimum",
     [ATLAS_TCB_REFERENCE_DIFFERS] = "ReferenceDiffers",
+    [ATLAS_TCB_NOT_APPLICABLE] = "NotApplicable",
 };
 
 const char *atlas_tcb_status_name(enum atlas_tcb_status status)

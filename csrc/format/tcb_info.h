@@ -30,6 +30,7 @@ enum atlas_tcb_status {
     ATLAS_TCB_MEETS_MINIMUM,    /* SNP, GPU: what the policy names as minimum or reference is met */
     ATLAS_TCB_BELOW_MINIMUM,    /* SNP: it is not */
     ATLAS_TCB_REFERENCE_DIFFERS, /* GPU: a measurement is not the operator's */
+    ATLAS_TCB_NOT_APPLICABLE,    /* TPM: no vendor publishes levels that a quote could be compared with */
     ATLAS_TCB_STATUSES,         /* how many */
 };
 

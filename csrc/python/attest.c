@@ -1,10 +1,12 @@
 /* attest.c - glue of stage/attest.h: Collateral, attest_verify, evidence_read, ccel_replay. */
 #include <stdatomic.h>
+#include <stdio.h>
 
 #include "format/snp_report.h"
 #include "format/spdm.h"
 #include "format/tcb_info.h"
 #include "format/tdx_quote.h"
+#include "format/tpm_evidence.h"
 #include "port/crypto/vendor.h"
 #include "python/module.h"
 #include "stage/attest.h"
@@ -138,10 +140,11 @@ static PyType_Spec collateral_spec = {
 
 /* ---------------------------------------------------------------------------------------------------- result */
 
-static const char *const kinds[] = {"", "tdx", "snp", "nvidia"};
+static const char *const kinds[] = {"", "tdx", "snp", "nvidia", "tpm", "azure"};
 static const char *const groups[] = {"", "signature", "tcb", "appraisal"};
 static const char *const outcomes[] = {"not_run", "passed", "failed", "not_checked", "warning"};
 static const char *const answers[] = {"not_run", "rejected", "genuine hardware, unknown software", "attested"};
+static const char *const trusts[] = {"none", "self-asserted", "pinned", "certified", "tee"};
 static const char *const bindings[] = {"absent", "matched", "mismatch", "zero"};
 
 static PyObject *checks_of(const struct atlas_attest *result)
@@ -189,13 +192,21 @@ static PyObject *evaluation_of(const struct atlas_tcb_evaluation *e)
     return built(dict, good);
 }
 
+/* A TPM that nobody calls hardware is not called so here either. */
+static const char *answer_of(const struct atlas_attest *r)
+{
+    bool soft = r->kind == ATLAS_ATTEST_TPM && !r->hardware_rooted;
+    return soft && r->appraisal == ATLAS_APPRAISAL_UNKNOWN_SOFTWARE ? "unknown software" : answers[r->appraisal];
+}
+
 static PyObject *result_of(const struct atlas_attest *r)
 {
     PyObject *dict = PyDict_New();
     bool good = dict != NULL && put_text(dict, "kind", kinds[r->kind]) && put(dict, "at", PyLong_FromLongLong(r->at)) &&
                 put(dict, "signature", PyBool_FromLong(r->signature)) && put(dict, "tcb", PyBool_FromLong(r->tcb)) &&
-                put_text(dict, "appraisal", answers[r->appraisal]) && put_text(dict, "binding", bindings[r->binding]) &&
+                put_text(dict, "appraisal", answer_of(r)) && put_text(dict, "binding", bindings[r->binding]) &&
                 put(dict, "holds", PyBool_FromLong(atlas_attest_holds(r))) &&
+                put_text(dict, "trust", trusts[r->trust]) && put(dict, "software", PyBool_FromLong(r->software)) &&
                 put(dict, "hardware_rooted", PyBool_FromLong(r->hardware_rooted)) &&
                 put_text(dict, "anchor", r->anchor) &&
                 put_bytes(dict, "anchor_sha256", atlas_span_of(r->anchor_sha256.b, r->anchor_sha256.n)) &&
@@ -214,7 +225,8 @@ typedef int verifier(const struct atlas_attest_request *, struct atlas_attest *,
 
 static verifier *verifier_of(const char *kind)
 {
-    static verifier *const all[] = {NULL, atlas_attest_tdx, atlas_attest_snp, atlas_attest_gpu};
+    static verifier *const all[] = {NULL, atlas_attest_tdx, atlas_attest_snp, atlas_attest_gpu, atlas_attest_tpm,
+                                     atlas_attest_azure};
     for (size_t i = 1; i < sizeof kinds / sizeof kinds[0]; i++) {
         if (strcmp(kind, kinds[i]) == 0) {
             return all[i];
@@ -261,7 +273,7 @@ static PyObject *run_verifier(PyObject *module, verifier *verify, struct collate
 PyDoc_STRVAR(attest_verify_doc,
              "attest_verify($module, kind, evidence, collateral, /, *, at, policy=None, report_data=None,\n"
              "              event_log=None, anchor=None)\n--\n\n"
-             "kind: 'tdx', 'snp' or 'nvidia'. policy: JSON; anchor: PEM of a root instead of the vendor's.");
+             "kind: 'tdx', 'snp', 'nvidia', 'tpm' or 'azure'. policy: JSON; anchor: PEM of a root to use instead.");
 
 static PyObject *attest_verify(PyObject *module, PyObject *args, PyObject *kwargs)
 {
@@ -398,6 +410,78 @@ static PyObject *read_gpu(PyObject *module, struct atlas_span bytes)
     return built(d, good);
 }
 
+/* {"sha256": {0: value, ...}}, as far as the values are there. */
+static PyObject *pcrs_of(const struct atlas_tpm_attest *quote, struct atlas_span values)
+{
+    PyObject *all = PyDict_New();
+    for (size_t i = 0; all != NULL && i < quote->n_banks; i++) {
+        const struct atlas_tpm_selection *bank = &quote->banks[i];
+        const char *name = atlas_alg_name((int)atlas_tpm_hash(bank->hash));
+        size_t size = name != NULL ? atlas_alg_size((int)atlas_tpm_hash(bank->hash)) : 20;
+        PyObject *dict = PyDict_New();
+        bool good = dict != NULL;
+        for (unsigned n = 0; good && n < ATLAS_TPM_PCRS; n++) {
+            struct atlas_span value;
+            char key[4];
+            snprintf(key, sizeof key, "%u", n);
+            if (atlas_tpm_selected(bank, n) && atlas_span_take(&values, size, &value)) {
+                good = put_bytes(dict, key, value);
+            }
+        }
+        if (!put(all, name != NULL ? name : "sha1", built(dict, good))) {
+            Py_CLEAR(all);
+        }
+    }
+    return all;
+}
+
+static bool put_key(PyObject *d, const struct atlas_tpm_public *ak, int *ret_rc, struct atlas_error *error)
+{
+    int rc = ATLAS_OK;
+    bool good = true;
+    struct atlas_digest digest;
+    struct atlas_buf spki = ATLAS_BUF_INIT;
+    struct atlas_buf name = ATLAS_BUF_INIT;
+    ATLAS_TRY(atlas_tpm_spki(ak, &spki, error));
+    ATLAS_TRY(atlas_tpm_name(ak, &name, error));
+    ATLAS_TRY(atlas_crypto_digest(ATLAS_SHA256, atlas_buf_span(&spki), &digest, error));
+    good = put_bytes(d, "ak_spki_sha256", atlas_digest_span(&digest)) &&
+           put_bytes(d, "ak_name", atlas_buf_span(&name)) && put_bytes(d, "ak_spki", atlas_buf_span(&spki)) &&
+           put_uint(d, "ak_attributes", ak->attributes);
+out:
+    atlas_buf_release(&spki);
+    atlas_buf_release(&name);
+    *ret_rc = rc;
+    return good && rc >= 0;
+}
+
+static bool put_tpm_words(PyObject *d, const struct atlas_tpm_evidence *e)
+{
+    return put(d, "manufacturer", atlas_py_text(e->manufacturer)) && put(d, "vendor", atlas_py_text(e->vendor)) &&
+           put(d, "firmware", atlas_py_text(e->firmware)) && put_uint(d, "certificates", e->n_chain) &&
+           put(d, "confidential_vm", PyBool_FromLong(e->hcl.p != NULL)) && put_bytes(d, "log", e->nv.log);
+}
+
+static PyObject *read_tpm(PyObject *module, struct atlas_span bytes)
+{
+    struct atlas_error error = ATLAS_ERROR_INIT;
+    struct atlas_tpm_evidence e;
+    struct atlas_tpm_public ak;
+    struct atlas_tpm_attest q;
+    if (atlas_tpm_evidence_read(bytes, &e, &error) < 0 || atlas_tpm_public_read(e.ak, &ak, &error) < 0 ||
+        atlas_tpm_attest_read(e.quote, &q, &error) < 0) {
+        return atlas_py_raise(module, &error);
+    }
+    int rc = ATLAS_OK;
+    PyObject *d = PyDict_New();
+    bool good = d != NULL && put_bytes(d, "qualifying_data", q.extra) && put_key(d, &ak, &rc, &error) &&
+                put(d, "pcrs", pcrs_of(&q, e.pcrs)) && put_uint(d, "clock", q.clock) &&
+                put_uint(d, "reset_count", q.resets) && put_uint(d, "restart_count", q.restarts) &&
+                put(d, "clock_safe", PyBool_FromLong(q.safe)) && put_uint(d, "firmware_version", q.firmware) &&
+                put_tpm_words(d, &e);
+    return rc < 0 ? (Py_XDECREF(d), atlas_py_raise(module, &error)) : built(d, good);
+}
+
 PyDoc_STRVAR(evidence_read_doc,
              "evidence_read($module, kind, evidence, /)\n--\n\nThe fields of a quote or report, unverified.");
 
@@ -416,6 +500,8 @@ static PyObject *evidence_read(PyObject *module, PyObject *args)
         dict = read_snp(module, atlas_py_span(&view));
     } else if (verify == atlas_attest_gpu) {
         dict = read_gpu(module, atlas_py_span(&view));
+    } else if (verify == atlas_attest_tpm || verify == atlas_attest_azure) {
+        dict = read_tpm(module, atlas_py_span(&view));
     } else {
         PyErr_Format(PyExc_ValueError, "unknown kind of evidence: %s", kind);
     }

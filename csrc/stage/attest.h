@@ -50,7 +50,13 @@ void atlas_attest_policy_free(struct atlas_attest_policy *policy);
 
 /* ------------------------------------------------------------------------------------------------ result */
 
-enum atlas_attest_kind { ATLAS_ATTEST_TDX = 1, ATLAS_ATTEST_SNP = 2, ATLAS_ATTEST_GPU = 3 };
+enum atlas_attest_kind {
+    ATLAS_ATTEST_TDX = 1,
+    ATLAS_ATTEST_SNP = 2,
+    ATLAS_ATTEST_GPU = 3,
+    ATLAS_ATTEST_TPM = 4,
+    ATLAS_ATTEST_AZURE = 5, /* a TPM quote whose key a TDX quote or SEV-SNP report vouches for */
+};
 
 enum atlas_attest_group { ATLAS_GROUP_SIGNATURE = 1, ATLAS_GROUP_TCB = 2, ATLAS_GROUP_APPRAISAL = 3 };
 
@@ -84,6 +90,15 @@ enum atlas_attest_binding {
     ATLAS_BINDING_ZERO = 3, /* the evidence was made for nothing */
 };
 
+/* Who says that the attestation key of a TPM is kept by a TPM. */
+enum atlas_attest_trust {
+    ATLAS_TRUST_NONE = 0,          /* not a TPM, or not checked */
+    ATLAS_TRUST_SELF_ASSERTED = 1, /* nobody but the key: anybody can make such a quote without a TPM. Never valid */
+    ATLAS_TRUST_PINNED = 2,        /* the policy names the key */
+    ATLAS_TRUST_CERTIFIED = 3,     /* a CA that the policy names */
+    ATLAS_TRUST_TEE = 4,           /* a quote of the confidential VM that the TPM belongs to */
+};
+
 struct atlas_tcb_evaluation {
     uint8_t status;   /* enum atlas_tcb_status: platform, module and quoting enclave together */
     uint8_t platform; /* each on its own */
@@ -103,6 +118,8 @@ struct atlas_attest {
     uint8_t appraisal; /* result 3: enum atlas_attest_answer */
     uint8_t binding;
     bool hardware_rooted; /* the root is the vendor's own */
+    uint8_t trust;        /* TPM: enum atlas_attest_trust */
+    bool software;        /* TPM: says of itself, or its certificate says, that it is a program */
     char anchor[64];
     struct atlas_digest anchor_sha256;
     uint8_t tcb_status; /* launch and current together: what result 2 is about */
@@ -143,7 +160,32 @@ int atlas_attest_snp(const struct atlas_attest_request *request, struct atlas_at
 int atlas_attest_gpu(const struct atlas_attest_request *request, struct atlas_attest *ret_result,
                      struct atlas_error *error) ATLAS_MUST_CHECK;
 
+/* Evidence: the container of format/tpm_evidence.h. The qualifying data of its quote must be SHA-256(report_data).
+ * ATLAS_TRUST_SELF_ASSERTED never gives a valid signature; a pinned or certified key is hardware-rooted only if the
+ * policy says that it lives in hardware, and never when the TPM is known to be a program. */
+int atlas_attest_tpm(const struct atlas_attest_request *request, struct atlas_attest *ret_result,
+                     struct atlas_error *error) ATLAS_MUST_CHECK;
+
+/* The same with Azure's HCL report inside: its TDX quote or SEV-SNP report is verified first, and the quote's key must
+ * be the one that it vouches for. */
+int atlas_attest_azure(const struct atlas_attest_request *request, struct atlas_attest *ret_result,
+                       struct atlas_error *error) ATLAS_MUST_CHECK;
+
+/* The SubjectPublicKeyInfo and the name (algorithm and digest) of a TPM's key, appended. */
+struct atlas_tpm_public;
+int atlas_tpm_spki(const struct atlas_tpm_public *key, struct atlas_buf *ret_spki,
+                   struct atlas_error *error) ATLAS_MUST_CHECK;
+int atlas_tpm_name(const struct atlas_tpm_public *key, struct atlas_buf *ret_name,
+                   struct atlas_error *error) ATLAS_MUST_CHECK;
+
+/* Can this key sign nothing but what its TPM made? ATLAS_E_CREDENTIAL when not: then its quotes prove nothing. */
+int atlas_tpm_ak_check(const struct atlas_tpm_public *key, struct atlas_error *error) ATLAS_MUST_CHECK;
+
 /* ---------------------------------------------------------------------------------------------- event log */
+
+/* The value of an NV index that each line of a log was extended into: SHA-256(old || SHA-256(line without its end)). */
+int atlas_tpm_log_replay(struct atlas_span log, const uint8_t initial[32], uint8_t ret_value[32],
+                         struct atlas_error *error) ATLAS_MUST_CHECK;
 
 struct atlas_ccel_replay {
     uint8_t rtmr[4][48]; /* what the registers must hold if the log is complete and true */

@@ -171,13 +171,32 @@ struct atlas_gpu_policy {
     const struct atlas_json *references; /* the operator's values; NULL: none */
 };
 
+struct atlas_tpm_policy {
+    const struct atlas_json *keys;        /* [{"spki_sha256", "hardware"}]; NULL: none */
+    const struct atlas_json *authorities; /* [{"certificate", "hardware"}]; NULL: none */
+    const struct atlas_json *pcrs;        /* {"sha256": {"7": [values]}}; NULL: none is named */
+    bool require_log;
+};
+
 struct atlas_attest_policy {
     struct atlas_json *document;
     bool require_binding;
     struct atlas_tdx_policy tdx;
     struct atlas_snp_policy snp;
     struct atlas_gpu_policy gpu;
+    struct atlas_tpm_policy tpm;
 };
+
+int atlas_tpm_policy_read(const struct atlas_json *object, struct atlas_tpm_policy *ret_policy,
+                          struct atlas_error *error);
+
+/* One of the keys or authorities of the policy; false: there is no such entry. */
+struct atlas_tpm_voucher {
+    uint8_t spki_sha256[32];
+    struct atlas_span certificate; /* PEM */
+    bool hardware;
+};
+bool atlas_tpm_voucher_at(const struct atlas_json *list, size_t index, struct atlas_tpm_voucher *ret_voucher);
 
 /* Is the value one of the list's? ATLAS_E_MISMATCH when not; not applicable when the policy does not name it. */
 int atlas_policy_list_check(const struct atlas_json *list, struct atlas_span value, const char *name,

@@ -343,6 +343,7 @@ struct policy_view {
     const struct atlas_json *tdx;
     const struct atlas_json *snp;
     const struct atlas_json *nvidia;
+    const struct atlas_json *tpm;
 };
 
 static const struct atlas_json_field policy_fields[] = {
@@ -351,6 +352,7 @@ static const struct atlas_json_field policy_fields[] = {
     ATLAS_JSON_OPTIONAL(policy_view, "tdx", OBJECT, tdx),
     ATLAS_JSON_OPTIONAL(policy_view, "snp", OBJECT, snp),
     ATLAS_JSON_OPTIONAL(policy_view, "nvidia", OBJECT, nvidia),
+    ATLAS_JSON_OPTIONAL(policy_view, "tpm", OBJECT, tpm),
 };
 
 /* What holds without a word: up to date, no debugging (that is no matter of policy at all), not migratable, VMPL 0. */
@@ -366,7 +368,7 @@ static void set_defaults(struct atlas_attest_policy *p)
 static int read_policy(struct atlas_span bytes, struct atlas_attest_policy *p, struct atlas_error *error)
 {
     int rc = ATLAS_OK;
-    struct policy_view view = {{false, 0}, {false, 0}, NULL, NULL, NULL};
+    struct policy_view view = {{false, 0}, {false, 0}, NULL, NULL, NULL, NULL};
     ATLAS_TRY(atlas_json_new(bytes, where, &p->document, error));
     ATLAS_TRY(atlas_json_read(p->document, policy_fields, COUNT(policy_fields), true, where, &view, error));
     if (view.version.v != 1) {
@@ -376,6 +378,7 @@ static int read_policy(struct atlas_span bytes, struct atlas_attest_policy *p, s
     ATLAS_TRY(read_tdx(view.tdx, &p->tdx, error));
     ATLAS_TRY(read_snp(view.snp, &p->snp, error));
     ATLAS_TRY(read_gpu(view.nvidia, &p->gpu, error));
+    ATLAS_TRY(atlas_tpm_policy_read(view.tpm, &p->tpm, error));
 out:
     return rc;
 }

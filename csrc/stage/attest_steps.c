@@ -99,7 +99,9 @@ bool atlas_group_holds(const struct atlas_attest *result, enum atlas_attest_grou
 void atlas_attest_conclude(struct atlas_attest *result)
 {
     result->signature = atlas_group_holds(result, ATLAS_GROUP_SIGNATURE);
-    result->tcb = result->signature && atlas_group_holds(result, ATLAS_GROUP_TCB);
+    /* Without a vendor's levels there is nothing to be behind of; only the TPM's own code says so, never a document. */
+    result->tcb = result->signature && (result->tcb_status == ATLAS_TCB_NOT_APPLICABLE ||
+                                        atlas_group_holds(result, ATLAS_GROUP_TCB));
     if (!result->signature) {
         result->appraisal = ATLAS_APPRAISAL_NOT_RUN;
     } else if (!atlas_group_holds(result, ATLAS_GROUP_APPRAISAL)) {

@@ -10,6 +10,7 @@ from . import ccel
 from .gpu import Gpu
 from .snp import Snp
 from .tdx import Tdx, td15
+from .tpm import RSASSA, Tpm, hcl_report
 
 SHORT = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 EVENTS = [(1, ccel.VARIABLE, b"SecureBoot"), (2, ccel.SEPARATOR, bytes(4)), (0, ccel.NO_ACTION, b"x"), (4, 13, b"y")]
@@ -33,6 +34,17 @@ def seeds() -> dict[str, dict[str, bytes]]:
             "log": ccel.log(EVENTS, size=1024),
             "zeros": ccel.log(EVENTS, size=600, padding=b"\0"),
             "two": ccel.header([(ccel.SHA256, 32), (ccel.SHA384, 48)]) + ccel.event(1, 4, b"data"),
+        },
+        "tpm": {
+            "evidence": Tpm().evidence(),
+            "certified": Tpm(certified=True, log=None, words={"vendor": "x"}).evidence(),
+            "quote": Tpm().quote(),
+            "nv_certify": Tpm().nv_certify(),
+            "public": Tpm().public(),
+            "signature": Tpm().sign(b"x"),
+            "nv_public": Tpm().nv_public(),
+            "rsa": Tpm(scheme=RSASSA).public(),
+            "hcl": hcl_report(b'{"keys":[{"kid":"HCLAkPub","kty":"RSA","e":"AQAB","n":"AQAB"}]}'),
         },
         "json_span": {
             "pcs": Tdx(levels=(), modules=()).raw_bodies()[0],

@@ -119,4 +119,54 @@ int atlas_vcek_read(struct atlas_span der, struct atlas_vcek *ret_vcek, struct a
  * TcbInfo (later parts). 48 bytes, borrowed. */
 int atlas_fwid_read(struct atlas_span der, struct atlas_span *ret_fwid, struct atlas_error *error) ATLAS_MUST_CHECK;
 
+/* ------------------------------------------------------------------------------------------------- TPM 2.0 */
+
+/* Append the SubjectPublicKeyInfo of a key that came as numbers: a point of P-256 or P-384 (`half` is 32 or 48, shorter
+ * numbers are filled up with zeros), or an RSA modulus with its exponent. The key is checked as in crypto.h. */
+int atlas_spki_from_point(size_t half, struct atlas_span x, struct atlas_span y, struct atlas_buf *ret_spki,
+                          struct atlas_error *error) ATLAS_MUST_CHECK;
+int atlas_spki_from_rsa(struct atlas_span modulus, uint32_t exponent, struct atlas_buf *ret_spki,
+                        struct atlas_error *error) ATLAS_MUST_CHECK;
+
+/* RSASSA is outside the profile of claims: TPMs sign with it, claims never. */
+enum atlas_tpm_form { ATLAS_FORM_RSASSA = 1, ATLAS_FORM_RSAPSS = 2, ATLAS_FORM_ECDSA = 3 };
+
+/* Codes of atlas_signature_verify. alg is an enum atlas_alg; ECDSA signatures are r || s. */
+int atlas_tpm_verify(enum atlas_tpm_form form, int alg, struct atlas_span spki, struct atlas_span tbs,
+                     struct atlas_span signature, struct atlas_error *error) ATLAS_MUST_CHECK;
+
+/* TCG EK Credential Profile 2.3, 3.1.2: what the subject's alternative name says about the TPM; "" where it is silent.
+ */
+struct atlas_tpm_names {
+    char manufacturer[24]; /* "id:494E5443" */
+    char model[64];
+    char version[24];
+};
+
+int atlas_tpm_names_read(struct atlas_span der, struct atlas_tpm_names *ret_names,
+                         struct atlas_error *error) ATLAS_MUST_CHECK;
+
+/* Is the certificate for attestation keys (extended key usage tcg-kp-AIKCertificate, 2.23.133.8.3) and nothing else? */
+int atlas_ak_certificate_check(struct atlas_span der, struct atlas_error *error) ATLAS_MUST_CHECK;
+
+/* The Library, Part 1, 24: TPM2_MakeCredential in software, for an RSA endorsement key of the default template
+ * (SHA-256, AES-128-CFB). Only the TPM that holds both that key and an object of this name gives `secret` back.
+ * Appends the TPM2B_ID_OBJECT and the TPM2B_ENCRYPTED_SECRET, both without their size. */
+int atlas_credential_make(struct atlas_span ek_spki, struct atlas_span name, struct atlas_span secret,
+                          struct atlas_buf *ret_object, struct atlas_buf *ret_encrypted,
+                          struct atlas_error *error) ATLAS_MUST_CHECK;
+
+/* Issue a certificate for an attestation key under a CA (both PEM); the names are copied into it. Appends PEM. */
+struct atlas_ak_request {
+    struct atlas_span ca;     /* PEM, one certificate */
+    struct atlas_span ca_key; /* PEM */
+    struct atlas_span spki;
+    struct atlas_span name; /* common name */
+    const struct atlas_tpm_names *names;
+    unsigned years;
+};
+
+int atlas_ak_issue(const struct atlas_ak_request *request, struct atlas_buf *ret_pem,
+                   struct atlas_error *error) ATLAS_MUST_CHECK;
+
 #endif
