@@ -217,7 +217,7 @@ GROUPS: list[tuple[str, str]] = [
     ("ground", r"errors|version|escape|files|stamp"),
     ("model", r"model|explain"),
     ("library", r"measure|claim|sign|attest|log|verify|policy|store|catalog|sidecar|entry|locate|bundle|lineage"),
-    ("library", r"web|tsa|pcs|tsm|provenance|private_copy|tensors(\..*)?"),
+    ("library", r"web|tsa|pcs|tsm|provenance|private_copy|parts|tensors(\..*)?"),
     ("recorder", r"recorder|record(\..*)?"),
     ("front", r"decorators|pytest_plugin|notebook|__main__|hooks(\..*)?|cli(\..*)?"),
     ("package", r"__init__"),

@@ -1,23 +1,16 @@
 /* measure.c - glue of the measure stage. */
-#include "python/module.h"
+#include "python/measure.h"
 
 #include <stdatomic.h>
 
 #include "format/index.h"
-#include "stage/measure.h"
 
 /* --------------------------------------------------------------------------------------------- arguments */
 
-/* Lets a core call that runs without the GIL come back for a moment. */
-struct caller {
-    PyObject *progress; /* borrowed; None: nobody wants to know */
-    PyThreadState *thread;
-};
-
 /* Signals are looked at even without a callback, so that Ctrl-C ends a long measurement. */
-static int report(void *context, uint64_t done, uint64_t total)
+int atlas_py_report(void *context, uint64_t done, uint64_t total)
 {
-    struct caller *caller = context;
+    struct atlas_py_caller *caller = context;
     PyEval_RestoreThread(caller->thread);
     int stop = PyErr_CheckSignals() < 0;
     if (!stop && caller->progress != Py_None) {
@@ -40,10 +33,11 @@ static int threads_arg(int threads, unsigned *ret_threads)
     return 0;
 }
 
-static int options_arg(const char *alg, int flat, int tree, int threads, struct caller *caller,
-                       struct atlas_measure_options *ret_options)
+int atlas_py_options_arg(const char *alg, int flat, int tree, int threads, struct atlas_py_caller *caller,
+                         struct atlas_measure_options *ret_options)
 {
-    *ret_options = (struct atlas_measure_options){.flat = flat != 0, .tree = tree != 0, .progress = {report, caller}};
+    *ret_options = (struct atlas_measure_options){.flat = flat != 0, .tree = tree != 0,
+                                                  .progress = {atlas_py_report, caller}};
     if (caller->progress != Py_None && !PyCallable_Check(caller->progress)) {
         PyErr_SetString(PyExc_TypeError, "progress is None or a callable (done, total)");
         return -1;
@@ -51,7 +45,7 @@ static int options_arg(const char *alg, int flat, int tree, int threads, struct 
     return atlas_py_alg_arg(alg, &ret_options->alg) < 0 || threads_arg(threads, &ret_options->threads) < 0 ? -1 : 0;
 }
 
-static PyObject *measurement(const struct atlas_measurement *m)
+PyObject *atlas_py_measurement(const struct atlas_measurement *m)
 {
     return Py_BuildValue("sNNKKN", m->kind == ATLAS_KIND_DIRECTORY ? "directory" : "file", atlas_py_digest(&m->flat),
                          atlas_py_digest(&m->tree), (unsigned long long)m->size, (unsigned long long)m->files,
@@ -68,7 +62,7 @@ PyDoc_STRVAR(measure_file_doc,
 static PyObject *measure_file(PyObject *module, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"path", "alg", "flat", "tree", "threads", "progress", NULL};
-    struct caller caller = {.progress = Py_None};
+    struct atlas_py_caller caller = {.progress = Py_None};
     struct atlas_measure_options options;
     struct atlas_measurement m;
     struct atlas_error error = ATLAS_ERROR_INIT;
@@ -82,12 +76,12 @@ static PyObject *measure_file(PyObject *module, PyObject *args, PyObject *kwargs
                                      &flat, &tree, &threads, &caller.progress)) {
         return NULL;
     }
-    if (options_arg(alg, flat, tree, threads, &caller, &options) == 0) {
+    if (atlas_py_options_arg(alg, flat, tree, threads, &caller, &options) == 0) {
         const char *name = PyBytes_AsString(path);
         caller.thread = PyEval_SaveThread();
         int rc = atlas_measure_file(name, &options, &m, &error);
         PyEval_RestoreThread(caller.thread);
-        result = rc == ATLAS_OK ? measurement(&m) : atlas_py_raise(module, &error);
+        result = rc == ATLAS_OK ? atlas_py_measurement(&m) : atlas_py_raise(module, &error);
     }
     Py_DECREF(path);
     return result;
@@ -100,7 +94,7 @@ PyDoc_STRVAR(measure_fd_doc,
 static PyObject *measure_fd(PyObject *module, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"fd", "alg", "flat", "tree", "threads", "progress", NULL};
-    struct caller caller = {.progress = Py_None};
+    struct atlas_py_caller caller = {.progress = Py_None};
     struct atlas_measure_options options;
     struct atlas_measurement m;
     struct atlas_error error = ATLAS_ERROR_INIT;
@@ -111,19 +105,19 @@ static PyObject *measure_fd(PyObject *module, PyObject *args, PyObject *kwargs)
     int threads = 0;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|$sppiO:measure_fd", names, &fd, &alg, &flat, &tree, &threads,
                                      &caller.progress) ||
-        options_arg(alg, flat, tree, threads, &caller, &options) < 0) {
+        atlas_py_options_arg(alg, flat, tree, threads, &caller, &options) < 0) {
         return NULL;
     }
     caller.thread = PyEval_SaveThread();
     int rc = atlas_measure_fd(fd, &options, &m, &error);
     PyEval_RestoreThread(caller.thread);
-    return rc == ATLAS_OK ? measurement(&m) : atlas_py_raise(module, &error);
+    return rc == ATLAS_OK ? atlas_py_measurement(&m) : atlas_py_raise(module, &error);
 }
 
 /* ------------------------------------------------------------------------------------------- directories */
 
 /* A new tuple of bytes objects for an iterable of str; str that came from undecodable names go back to their bytes. */
-static PyObject *names_arg(PyObject *names)
+PyObject *atlas_py_names_arg(PyObject *names)
 {
     if (PyUnicode_Check(names) || PyBytes_Check(names)) {
         PyErr_SetString(PyExc_TypeError, "ignore is a sequence of names, not one name");
@@ -143,7 +137,7 @@ static PyObject *names_arg(PyObject *names)
 }
 
 /* Spans over a tuple of bytes; to be freed. */
-static struct atlas_span *spans_of(PyObject *names)
+struct atlas_span *atlas_py_spans_of(PyObject *names)
 {
     Py_ssize_t n = PyTuple_Size(names);
     struct atlas_span *spans = PyMem_Calloc((size_t)n + 1, sizeof *spans);
@@ -172,10 +166,10 @@ static PyObject *links_dict(struct atlas_span rest)
     return links;
 }
 
-static PyObject *directory_result(const struct atlas_measurement *m, const struct atlas_buf *index,
-                                  const struct atlas_buf *links)
+PyObject *atlas_py_directory_result(const struct atlas_measurement *m, const struct atlas_buf *index,
+                                    const struct atlas_buf *links)
 {
-    PyObject *head = measurement(m);
+    PyObject *head = atlas_py_measurement(m);
     PyObject *tail = Py_BuildValue("(NN)", atlas_py_bytes(atlas_buf_span(index)), links_dict(atlas_buf_span(links)));
     PyObject *result = head != NULL && tail != NULL ? PySequence_Concat(head, tail) : NULL;
     Py_XDECREF(head);
@@ -184,13 +178,13 @@ static PyObject *directory_result(const struct atlas_measurement *m, const struc
 }
 
 static PyObject *directory_run(PyObject *module, const char *path, const struct atlas_measure_options *options,
-                               struct caller *caller, PyObject *ignore)
+                               struct atlas_py_caller *caller, PyObject *ignore)
 {
     struct atlas_error error = ATLAS_ERROR_INIT;
     struct atlas_buf index = ATLAS_BUF_INIT;
     struct atlas_buf links = ATLAS_BUF_INIT;
     struct atlas_measurement m;
-    struct atlas_span *names = spans_of(ignore);
+    struct atlas_span *names = atlas_py_spans_of(ignore);
     if (names == NULL) {
         return NULL;
     }
@@ -198,7 +192,7 @@ static PyObject *directory_run(PyObject *module, const char *path, const struct 
     caller->thread = PyEval_SaveThread();
     int rc = atlas_measure_directory(path, options, names, n, &index, &links, &m, &error);
     PyEval_RestoreThread(caller->thread);
-    PyObject *result = rc == ATLAS_OK ? directory_result(&m, &index, &links) : atlas_py_raise(module, &error);
+    PyObject *result = rc == ATLAS_OK ? atlas_py_directory_result(&m, &index, &links) : atlas_py_raise(module, &error);
     atlas_buf_release(&index);
     atlas_buf_release(&links);
     PyMem_Free(names);
@@ -214,7 +208,7 @@ PyDoc_STRVAR(
 static PyObject *measure_directory(PyObject *module, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"path", "alg", "ignore", "threads", "progress", NULL};
-    struct caller caller = {.progress = Py_None};
+    struct atlas_py_caller caller = {.progress = Py_None};
     struct atlas_measure_options options;
     PyObject *path = NULL;
     PyObject *ignore = NULL;
@@ -225,8 +219,8 @@ static PyObject *measure_directory(PyObject *module, PyObject *args, PyObject *k
                                      &alg, &ignore, &threads, &caller.progress)) {
         return NULL;
     }
-    ignore = ignore != NULL ? names_arg(ignore) : PyTuple_New(0);
-    if (ignore != NULL && options_arg(alg, 1, 1, threads, &caller, &options) == 0) {
+    ignore = ignore != NULL ? atlas_py_names_arg(ignore) : PyTuple_New(0);
+    if (ignore != NULL && atlas_py_options_arg(alg, 1, 1, threads, &caller, &options) == 0) {
         result = directory_run(module, PyBytes_AsString(path), &options, &caller, ignore);
     }
     Py_XDECREF(ignore);
@@ -475,7 +469,7 @@ static PyObject *measurer_finish(PyObject *object, PyObject *Py_UNUSED(ignored))
     rc = atlas_measurer_finish(self->core, &m, &error);
     Py_END_ALLOW_THREADS
     atomic_store(&self->busy, false);
-    return rc < 0 ? atlas_py_raise(object, &error) : measurement(&m);
+    return rc < 0 ? atlas_py_raise(object, &error) : atlas_py_measurement(&m);
 }
 
 static PyMethodDef measurer_methods[] = {
@@ -525,5 +519,5 @@ int atlas_py_measure_exec(PyObject *module)
     if (rc < 0 || PyModule_AddFunctions(module, functions) < 0) {
         return -1;
     }
-    return atlas_py_merkle_exec(module);
+    return atlas_py_part_exec(module) < 0 ? -1 : atlas_py_merkle_exec(module);
 }

@@ -59,6 +59,32 @@ int atlas_measure_directory(const char *path, const struct atlas_measure_options
                             struct atlas_buf *ret_links, struct atlas_measurement *ret_measurement,
                             struct atlas_error *error) ATLAS_MUST_CHECK;
 
+/* Which part of a file (counted in chunks) or of a directory (in files, in the order of the index) one worker of
+ * several measures: [first, end), or with `of` workers the share of worker number `share`, counted from 0; shares have
+ * about the same number of bytes. An `end` beyond the last is the last. */
+struct atlas_blocks {
+    uint64_t first;
+    uint64_t end;
+    uint64_t share;
+    uint64_t of; /* 0: [first, end) */
+};
+
+/* Measure a part: its record (format/part.h) is appended to ret_record. Every worker must see the same version: it is
+ * told by inode and times, so workers share a file system. Of a file only the tree comes out. */
+int atlas_measure_part(const char *path, const struct atlas_measure_options *options, const struct atlas_blocks *blocks,
+                       const struct atlas_span *ignore, size_t n_ignore, struct atlas_buf *ret_record,
+                       struct atlas_error *error) ATLAS_MUST_CHECK;
+
+/* Parts that follow each other, in any order, as one. ATLAS_E_PART: a gap, an overlap, or not of one version of one
+ * file. */
+int atlas_part_merge(const struct atlas_span *records, size_t n, struct atlas_buf *ret_record,
+                     struct atlas_error *error) ATLAS_MUST_CHECK;
+
+/* What a part that is the whole says: as atlas_measure_directory gives it, or the tree of a file. ATLAS_E_PART: it is
+ * not the whole. */
+int atlas_part_measurement(struct atlas_span record, struct atlas_buf *ret_index, struct atlas_buf *ret_links,
+                           struct atlas_measurement *ret_measurement, struct atlas_error *error) ATLAS_MUST_CHECK;
+
 /* A byte stream, piece by piece: what hooks use while a file is written. Large pieces are hashed on threads; nothing is
  * kept of a piece after the call but the bytes of an unfinished chunk. */
 struct atlas_measurer;

@@ -3,8 +3,8 @@
 #include "base/path.h"
 #include "base/utf8.h"
 #include "format/index.h"
-#include "port/walk.h"
 #include "stage/measure_scan.h"
+#include "stage/measure_walk.h"
 
 /* From this size on, threads help inside one file; below, only between files. */
 #define LARGE_FILE (16 * ATLAS_CHUNK_SIZE)
@@ -196,69 +196,7 @@ out:
     return rc;
 }
 
-static void write_links(const struct atlas_walk *walk, struct atlas_buf *links)
-{
-    for (size_t i = 0; i < walk->n_links; i++) {
-        atlas_path_encode(atlas_span_str(walk->links[i].path), links);
-        atlas_buf_append_u8(links, 0);
-        atlas_path_encode(atlas_span_str(walk->links[i].target), links);
-        atlas_buf_append_u8(links, 0);
-    }
-}
-
 /* ---------------------------------------------------------------------------------------------- directory */
-
-static int open_root(const char *path, const char *where, int *ret_root, struct atlas_error *error)
-{
-    struct atlas_file_id id;
-    int rc;
-    ATLAS_TRY(atlas_file_stat(ATLAS_FILE_CWD, path, true, where, &id, error));
-    if (id.type != ATLAS_FILE_DIRECTORY) {
-        return atlas_error_set(error, ATLAS_E_REFUSED, where, "is not a directory");
-    }
-    ATLAS_TRY(atlas_file_open_directory(ATLAS_FILE_CWD, path, true, where, ret_root, error));
-out:
-    return rc;
-}
-
-/* The same walk once more. What it refuses now, it did not refuse before. */
-static int walk_again(const struct atlas_walk *before, const struct atlas_span *ignore, size_t n_ignore,
-                      struct atlas_error *error)
-{
-    static const char text[] = "changed while the directory was read";
-    struct atlas_error cause = ATLAS_ERROR_INIT;
-    struct atlas_walk after = ATLAS_WALK_INIT;
-    char where[sizeof error->where];
-    int rc = atlas_walk_run(before->scope.root, ignore, n_ignore, &after, &cause);
-    if (rc == ATLAS_E_REFUSED || rc == ATLAS_E_LIMIT) {
-        ATLAS_TRY(atlas_error_set(error, ATLAS_E_CHANGED, cause.where, "%s", text));
-    }
-    ATLAS_TRY(rc < 0 ? atlas_error_set(error, rc, cause.where, "%s", cause.text) : rc);
-    const char *different = atlas_walk_difference(before, &after);
-    if (different != NULL) {
-        atlas_path_where(different, true, where, sizeof where);
-        rc = atlas_error_set(error, ATLAS_E_CHANGED, where, "%s", text);
-    }
-out:
-    atlas_walk_release(&after);
-    return rc;
-}
-
-/* Is everything as it was when the walk began? Only then do digests taken one after the other belong together. */
-static int check_unchanged(const char *path, const char *where, const struct atlas_walk *before,
-                           const struct atlas_span *ignore, size_t n_ignore, struct atlas_error *error)
-{
-    struct atlas_file_id there;
-    struct atlas_file_id here;
-    int rc;
-    ATLAS_TRY(walk_again(before, ignore, n_ignore, error));
-    ATLAS_TRY(atlas_file_stat_fd(before->scope.root, where, &here, error));
-    if (atlas_file_stat(ATLAS_FILE_CWD, path, true, where, &there, NULL) < 0 || !atlas_file_is_same(&here, &there)) {
-        return atlas_error_set(error, ATLAS_E_CHANGED, where, "was replaced while it was read");
-    }
-out:
-    return rc;
-}
 
 /* Everything between the first look and the last one. */
 static int measure_walk(struct batch *b, struct atlas_buf *index, struct atlas_buf *links, struct atlas_measurement *m,
@@ -268,7 +206,7 @@ static int measure_walk(struct batch *b, struct atlas_buf *index, struct atlas_b
     ATLAS_TRY(batch_run(b, error));
     *m = (struct atlas_measurement){.kind = ATLAS_KIND_DIRECTORY, .size = b->meter->total, .files = b->walk->n_files};
     ATLAS_TRY(write_index(b, index, m, error));
-    write_links(b->walk, links);
+    atlas_measure_write_links(b->walk, links);
     ATLAS_TRY(atlas_buf_check(links, error));
 out:
     return rc;
@@ -294,7 +232,7 @@ int atlas_measure_directory(const char *path, const struct atlas_measure_options
     atlas_meter_init(&meter, &both.progress);
     ATLAS_TRY(atlas_measure_options_check(&both, error));
     ATLAS_TRY(atlas_meter_tick(&meter, true, error));
-    ATLAS_TRY(open_root(path, where, &root, error));
+    ATLAS_TRY(atlas_measure_open_root(path, where, &root, error));
     ATLAS_TRY(atlas_walk_run(root, ignore, n_ignore, &walk, error));
     b = calloc(1, sizeof *b);
     if (b == NULL) {
@@ -306,7 +244,7 @@ int atlas_measure_directory(const char *path, const struct atlas_measure_options
     b->meter = &meter;
     b->digest_size = atlas_alg_size(both.alg);
     ATLAS_TRY(measure_walk(b, &index, &links, &m, error));
-    ATLAS_TRY(check_unchanged(path, where, &walk, ignore, n_ignore, error));
+    ATLAS_TRY(atlas_measure_check_unchanged(path, where, &walk, ignore, n_ignore, error));
     ATLAS_TRY(atlas_meter_tick(&meter, true, error));
     atlas_buf_append(ret_index, atlas_buf_span(&index));
     atlas_buf_append(ret_links, atlas_buf_span(&links));

@@ -44,6 +44,39 @@ int atlas_merkle_leaf(int alg, struct atlas_span entry, struct atlas_digest *ret
 int atlas_merkle_node(int alg, struct atlas_span left, struct atlas_span right, struct atlas_digest *ret_hash,
                       struct atlas_error *error) ATLAS_MUST_CHECK;
 
+/* The leaves [first, first + n) of a tree whose size need not be known: the roots of the largest complete subtrees that
+ * lie in them, left to right. Ranges that follow each other join, in any grouping, and the range from leaf 0 to the
+ * last has the tree's root. */
+#define ATLAS_MERKLE_RANGE_NODES (2 * ATLAS_MERKLE_LEVELS)
+
+struct atlas_merkle_range {
+    int alg;
+    uint64_t first;
+    uint64_t n;
+    size_t n_nodes;
+    struct {
+        unsigned level; /* a subtree of 2^level leaves */
+        uint8_t hash[ATLAS_DIGEST_MAX];
+    } nodes[ATLAS_MERKLE_RANGE_NODES];
+};
+
+void atlas_merkle_range_init(struct atlas_merkle_range *r, int alg, uint64_t first);
+
+/* The next leaf, by its entry. */
+int atlas_merkle_range_append(struct atlas_merkle_range *r, struct atlas_span entry,
+                              struct atlas_error *error) ATLAS_MUST_CHECK;
+
+/* The next 2^level leaves, by the root of their subtree; where they begin must be a multiple of 2^level. */
+int atlas_merkle_range_append_node(struct atlas_merkle_range *r, unsigned level, struct atlas_span hash,
+                                   struct atlas_error *error) ATLAS_MUST_CHECK;
+
+/* The level of the largest complete subtree that begins at leaf `at` and ends at `end` or before; at < end. */
+unsigned atlas_merkle_range_level(uint64_t at, uint64_t end);
+
+/* The root of the tree, for a range that begins at leaf 0. */
+int atlas_merkle_range_root(const struct atlas_merkle_range *r, struct atlas_digest *ret_root,
+                            struct atlas_error *error) ATLAS_MUST_CHECK;
+
 /* The proof that leaf `index` is in the tree over all of `leaf_hashes` (concatenated): its hashes, appended to
  * ret_proof. */
 int atlas_merkle_inclusion_prove(int alg, struct atlas_span leaf_hashes, uint64_t index, struct atlas_buf *ret_proof,
