@@ -2,8 +2,8 @@
 
 Of a file the parts are ranges of chunks (1 MiB) and give the tree; the flat digest is sequential and takes one pass of
 one worker, as signing does. Of a directory they are ranges of files, in the order of the index, and give everything.
-Records are small texts (docs/manifest.md, "Digests in parts"); they say which version they speak of, by inode and times,
-so all workers must look at the same file system.
+Records are small texts (docs/manifest.md, "Digests in parts"); they say which version they speak of, by inode and
+times, so all workers must look at the same file system.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def measure_part(
     threads: int = 0,
     progress: Callable[[int, int], Any] | None = None,
 ) -> bytes:
-    """The record of blocks `first` to `end` (not included; None: the last), or of share (i, n): number i, from 0, of n."""
+    """The record of blocks `first` to `end` (not included; None: the last), or of share (i, n): i counts from 0."""
     index, of = share if share is not None else (0, 0)
     if share is not None and not 0 <= index < of:
         raise UsageError(f"no such share: {index} of {of}")
