@@ -219,7 +219,7 @@ GROUPS: list[tuple[str, str]] = [
     ("library", r"measure|claim|sign|attest|log|verify|policy|store|catalog|sidecar|entry|locate|bundle|lineage"),
     ("library", r"web|tsa|pcs|tsm|provenance|private_copy|parts|tensors(\..*)?"),
     ("recorder", r"recorder|record(\..*)?"),
-    ("front", r"decorators|pytest_plugin|notebook|__main__|hooks(\..*)?|cli(\..*)?"),
+    ("front", r"decorators|distributed|pytest_plugin|notebook|__main__|hooks(\..*)?|cli(\..*)?"),
     ("package", r"__init__"),
 ]
 ORDER = list(dict.fromkeys(group for group, _ in GROUPS))
@@ -231,7 +231,7 @@ LATE = {
 
 # The only files that import these, wherever in the file.
 OPTIONAL = {
-    "torch": {"atlas/hooks/torch.py"},
+    "torch": {"atlas/hooks/torch.py", "atlas/distributed.py"},
     "safetensors": {"atlas/hooks/safetensors.py"},
 }
 
