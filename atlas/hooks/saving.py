@@ -10,7 +10,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 from atlas.claim import Gap
 from atlas.hooks.kinds import asset_type
-from atlas.hooks.stream import MeasuredWriter
+from atlas.hooks.writer import MeasuredWriter
+from atlas.measure import measure
+from atlas.model import Measurement
 from atlas.record.follow import concerns, keep_and_set_aside
 from atlas.record.outputs import SIGNING, Output
 from atlas.store import put_back
@@ -63,14 +65,13 @@ class Saving:
         if self._file is not None:
             self._start = _position(self._file)
             return MeasuredWriter(self._file, self._hash_failed)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        return MeasuredWriter(os.open(self.path, flags, 0o666), self._hash_failed)
+        return MeasuredWriter(_open_new(self.path), self._hash_failed)
 
     def _give_up(self) -> None:
         """Torch will do it alone, or say why it cannot."""
         if self.writer is not None:
             with contextlib.suppress(OSError):
-                self.writer.close()
+                self.writer.abort()
         if self._aside and self.writer is None:
             put_back(self.path)
 
@@ -79,6 +80,14 @@ class Saving:
 
     def saw(self, value: Any) -> None:
         self.kind = asset_type(value)
+        if self.writer is not None:
+            self.writer.table_wanted = self.kind == "model" and self._file is None
+
+    def follow(self, archive: Any) -> Any:
+        """What torch is to write its records with: the same, and our writer learns whose memory they are."""
+        if self.writer is None or archive is not self.file_like:
+            return archive
+        return _Records(archive, self.writer)
 
     def __enter__(self) -> Any:
         return self._inner.__enter__() if self._inner is not None else self.writer
@@ -94,7 +103,7 @@ class Saving:
             writer.close()
         except BaseException as second:
             with contextlib.suppress(OSError):
-                writer.close()
+                writer.abort()
             self._incomplete(second)
             raise
         if error is not None:
@@ -110,22 +119,37 @@ class Saving:
                 "incomplete", {"name": self.name, "path": self.path, "reason": type(error).__name__}
             )
 
+    def _whole_file(self) -> str:
+        """The path, if the file there holds what was written and nothing else."""
+        assert self.writer is not None
+        recorder, path = self._recorder, self.path
+        if self._file is None or not path or _is_exactly(self._file, path, self._start, self.writer.written):
+            return path
+        if self._start > 0:
+            recorder.outputs.removed(path)
+            recorder.gap(Gap(self.name, "was written to at an offset: the file as a whole is not measured"))
+        return ""
+
+    def _read_again(self, path: str) -> Measurement | None:
+        """What was hashed is not what stands in the file: bytes were overwritten, or changed while they were saved."""
+        if not path:
+            self._recorder.gap(Gap(self.name, "was overwritten while it was saved: not measured"))
+            return None
+        with self._recorder.own():
+            return measure(path)
+
     def _complete(self) -> None:
         recorder = self._recorder
         assert self.writer is not None
-        measurement = self.writer.finish()
-        if measurement is None:
-            if self.writer.holes:
-                recorder.gap(Gap(self.name, "a skeleton (torch.serialization.skip_data): not measured"))
+        if self.writer.holes:
+            recorder.gap(Gap(self.name, "a skeleton (torch.serialization.skip_data): not measured"))
             return
-        path = self.path
-        if self._file is not None and path and not _is_exactly(self._file, path, self._start, self.writer.written):
-            if self._start > 0:
-                recorder.outputs.removed(path)
-                recorder.gap(Gap(self.name, "was written to at an offset: the file as a whole is not measured"))
-            path = ""
+        path = self._whole_file()
+        measurement = self.writer.finish() or self._read_again(path)
+        if measurement is None:
+            return
         if path and self.kind == "model":
-            measurement = attach(measurement, path)
+            measurement = attach(measurement, path, known=self.writer.known)
         recorder.outputs.saved(
             Output(
                 name=self.name,
@@ -138,6 +162,30 @@ class Saving:
                 stream=self._file is not None and bool(path),
             )
         )
+
+
+class _Records:
+    """torch's archive writer. A record that is a storage is hashed behind torch's back, and kept alive until then."""
+
+    def __init__(self, archive: Any, writer: MeasuredWriter) -> None:
+        self._archive = archive
+        self._writer = writer
+
+    def write_record(self, name: Any, data: Any, *rest: Any) -> Any:
+        with self._writer.holding(data):
+            return self._archive.write_record(name, data, *rest)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._archive, name)
+
+
+def _open_new(path: str) -> int:
+    """Readable too, so that what was written can be looked at; unless the file's mode forbids it."""
+    flags = os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    try:
+        return os.open(path, os.O_RDWR | flags, 0o666)
+    except PermissionError:
+        return os.open(path, os.O_WRONLY | flags, 0o666)
 
 
 def _position(file: IO[bytes]) -> int:

@@ -1,9 +1,7 @@
-"""File objects that measure what passes through them. What torch gets is what was hashed; what torch gives is what is
-written. No torch here.
+"""A file object that measures what is read through it: what torch gets is what was hashed. No torch here.
 
-PyTorch's C++ side calls `write(memoryview)` and ignores what it returns, so a short write would be silent corruption:
-`MeasuredWriter` writes on or raises. It calls `readinto`, and `read` when that came back short: an exception in
-`readinto` is lost, so `MeasuredReader` keeps it, returns 0, and raises it from the `read` that follows.
+PyTorch's C++ side calls `readinto`, and `read` when that came back short: an exception in `readinto` is lost, so
+`MeasuredReader` keeps it, returns 0, and raises it from the `read` that follows.
 """
 
 from __future__ import annotations
@@ -11,124 +9,15 @@ from __future__ import annotations
 import io
 import os
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import IO, Any, Protocol
 
 from atlas import _core
 from atlas.errors import FileChanged
-from atlas.measure import from_core
 from atlas.model import Digest, Measurement
 
 LEAF = 1 << 20  # docs/manifest.md: the chunk of the tree digest
-_COALESCE = 1 << 18
 _CACHED_LEAVES = 8
 _READ_BYTES = 32 * LEAF
-
-
-class MeasuredWriter:
-    """Hashes what is written to `target`, a descriptor of ours or a file object of the caller's."""
-
-    def __init__(self, target: int | IO[bytes], on_failure: Callable[[BaseException], None]) -> None:
-        self._fd = target if isinstance(target, int) else -1
-        self._file = None if isinstance(target, int) else target
-        self._measurer: _core.Measurer | None = _core.Measurer()
-        self._failed = on_failure
-        self._held = bytearray()  # small writes to our own descriptor are put together
-        self._closed = False
-        self.written = 0
-        self.holes = False  # torch.serialization.skip_data: bytes were left out
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
-        if self._closed:
-            return len(view)  # the destructor of a writer that failed tries to finish its archive
-        if self._file is not None:
-            self._hand_on(view)
-        elif len(view) < _COALESCE:
-            self._held += view
-            if len(self._held) >= _COALESCE:
-                self._drain()
-        else:
-            self._drain()
-            self._out(view)
-        self.written += len(view)
-        return len(view)
-
-    def _hand_on(self, view: memoryview) -> None:
-        assert self._file is not None
-        rest = view
-        while rest:
-            done = self._file.write(rest)
-            if done is None or not 0 <= done <= len(rest):
-                break  # file objects of all kinds return all kinds of things; then all of it was taken
-            if done == 0:
-                raise OSError("write returned 0: nothing more can be written")
-            rest = rest[done:]
-        self._hash(view)
-
-    def _out(self, view: memoryview) -> None:
-        self._hash(view)
-        while view:
-            view = view[os.write(self._fd, view) :]
-
-    def _hash(self, view: memoryview) -> None:
-        if self._measurer is None or not view:
-            return
-        try:
-            self._measurer.update(view)
-        except Exception as error:  # the user's bytes are written all the same
-            self._measurer = None
-            self._failed(error)
-
-    def _drain(self) -> None:
-        if self._held:
-            held, self._held = self._held, bytearray()
-            self._out(memoryview(held))
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Only skip_data seeks: what is left out was never hashed."""
-        self.holes = True
-        self._drain()
-        if self._file is not None:
-            return self._file.seek(offset, whence)
-        return os.lseek(self._fd, offset, whence)
-
-    def tell(self) -> int:
-        if self._file is not None:
-            return self._file.tell()
-        return os.lseek(self._fd, 0, os.SEEK_CUR) + len(self._held)
-
-    def flush(self) -> None:
-        if self._file is not None:
-            self._file.flush()
-        else:
-            self._drain()
-
-    def close(self) -> None:
-        """Of our own descriptor; the caller closes what is the caller's."""
-        self._closed = True
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            try:
-                held, self._held = self._held, bytearray()
-                view = memoryview(held)
-                self._hash(view)
-                while view:
-                    view = view[os.write(fd, view) :]
-            finally:
-                os.close(fd)
-
-    def fileno(self) -> int:
-        raise io.UnsupportedOperation("fileno: the bytes must pass through here")
-
-    def finish(self) -> Measurement | None:
-        """None when the stream cannot be measured."""
-        if self._measurer is None or self.holes:
-            return None
-        return from_core(self._measurer.finish())
 
 
 class Source(Protocol):

@@ -140,6 +140,7 @@ class TorchHooks:
             if len(self._saves) == 1:
                 with self._recorder.guard(SIGNING):
                     self._saves[0].saw(obj)
+                    args = tuple(map(self._saves[0].follow, args))
             return original(obj, *args, **kwargs)
 
         return like(original, _save)

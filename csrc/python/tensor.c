@@ -138,7 +138,21 @@ static PyObject *tensor_digests(PyObject *module, PyObject *args, PyObject *kwar
     return result;
 }
 
+PyDoc_STRVAR(address_of_doc, "address_of(buffer)\n--\n\nWhere the bytes of a buffer lie.");
+
+static PyObject *address_of(PyObject *Py_UNUSED(module), PyObject *buffer)
+{
+    Py_buffer view;
+    if (PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE) < 0) {
+        return NULL;
+    }
+    PyObject *address = PyLong_FromVoidPtr(view.buf);
+    PyBuffer_Release(&view);
+    return address;
+}
+
 static PyMethodDef functions[] = {
+    {"address_of", address_of, METH_O, address_of_doc},
     {"tensor_digests", (PyCFunction)(void (*)(void))tensor_digests, METH_VARARGS | METH_KEYWORDS, tensor_digests_doc},
     {NULL, NULL, 0, NULL},
 };

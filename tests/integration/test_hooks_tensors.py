@@ -82,3 +82,61 @@ def test_a_child_that_saves_hands_its_table_on(project: Project) -> None:
     )
     assert root_of(project, "m.pt") == table_of_file("m.pt").root
     assert model_of("m.pt.c2pa", store=project.store).table
+
+
+def large_model() -> dict[str, Any]:
+    torch.manual_seed(0)
+    state = {f"layer.{i}.weight": torch.randn(1 << n) for i, n in enumerate((3, 12, 17, 20, 21, 22, 22, 20))}
+    return state | {"t.weight": torch.randn(700, 900).t(), "tied.weight": state["layer.3.weight"]}
+
+
+@pytest.mark.parametrize("how", ["path", "file", "legacy", "memory"])
+def test_what_is_hashed_while_it_is_written_is_what_stands_in_the_file(project: Project, how: str) -> None:
+    import hashlib
+    import io
+
+    state = large_model()
+    project.init()
+    if how == "memory":
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        Path("m.pt").write_bytes(buffer.getvalue())
+        manifest = project.find("m.pt")[0]
+    else:
+        if how == "file":
+            with Path("m.pt").open("wb") as file:
+                torch.save(state, file)
+        else:
+            torch.save(state, "m.pt", _use_new_zipfile_serialization=how == "path")
+        manifest = project.manifest("m.pt")
+    data = Path("m.pt").read_bytes()
+    assert manifest.assertions["c2pa.hash.data"]["hash"] == hashlib.sha256(data).digest()
+    assert project.verify("m.pt")
+    loaded = torch.load("m.pt")
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in state.items())
+    if how in ("path", "file"):
+        assert root_of(project, "m.pt") == table_of_state(state).root
+
+
+def test_weights_that_change_while_they_are_saved_accuse_nobody(project: Project) -> None:
+    """Who trains on while another thread saves has torn weights in the file, and a manifest that fits them."""
+    import threading
+
+    state = {f"layer.{i}.weight": torch.randn(1 << 20) for i in range(8)}
+    stop = threading.Event()
+
+    def train() -> None:
+        while not stop.is_set():
+            for tensor in state.values():
+                tensor.add_(1)
+
+    trainer = threading.Thread(target=train)
+    trainer.start()
+    try:
+        project.init()
+        for _ in range(4):
+            torch.save(state, "m.pt")
+            assert project.verify("m.pt").answer == "VALID"
+    finally:
+        stop.set()
+        trainer.join()
