@@ -7,6 +7,7 @@ from typing import Any
 
 _LOOK_AT = 64
 _DEPTH = 3
+_MAX_VALUES = 100_000
 
 
 def is_tensor(value: Any) -> bool:
@@ -27,6 +28,26 @@ def is_state_dict(value: Any) -> bool:
 
 def is_module(value: Any) -> bool:
     return callable(getattr(value, "state_dict", None)) and callable(getattr(value, "named_parameters", None))
+
+
+def is_in_main_memory(value: Any) -> bool:
+    """Whether every tensor in it surely is: containers of tensors and of plain values, as far as they are looked at."""
+    stack, looked = [value], 0
+    while stack:
+        item = stack.pop()
+        looked += 1
+        if looked > _MAX_VALUES:
+            return False
+        if is_tensor(item):
+            if str(getattr(item, "device", "")) != "cpu":
+                return False
+        elif isinstance(item, Mapping):
+            stack += item.values()
+        elif type(item) in (list, tuple):
+            stack += item
+        elif not isinstance(item, str | bytes | int | float | None):
+            return False
+    return True
 
 
 # What training scripts call the rest of their state when they mean to go on from it.

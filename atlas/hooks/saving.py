@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any
 
 from atlas.claim import Gap
-from atlas.hooks.kinds import asset_type
+from atlas.hooks.kinds import asset_type, is_in_main_memory
 from atlas.hooks.writer import MeasuredWriter
 from atlas.measure import measure
 from atlas.model import Measurement
@@ -82,6 +82,8 @@ class Saving:
         self.kind = asset_type(value)
         if self.writer is not None:
             self.writer.table_wanted = self.kind == "model" and self._file is None
+            if is_in_main_memory(value):
+                self.writer.expect_callers_memory()
 
     def follow(self, archive: Any) -> Any:
         """What torch is to write its records with: the same, and our writer learns whose memory they are."""

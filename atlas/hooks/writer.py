@@ -27,7 +27,10 @@ from atlas.model import Measurement
 _COALESCE = 1 << 18
 _FEW = 4 << 20  # a stream of small writes this long is not worth a thread
 _PIECE = 4096  # a smaller tensor is read again for its digest
-_BEHIND = 32 << 20  # bytes that hashing may be behind when the next piece comes: memory that torch would have freed
+# Bytes that hashing may be behind when the next piece comes: of memory that torch would have freed, and of memory that
+# the caller has anyway.
+_BEHIND = 32 << 20
+_BEHIND_CALLER = 1 << 30
 _SAMPLE_EVERY = 1 << 20
 _SAMPLE_BYTES = 4096
 
@@ -61,9 +64,14 @@ class MeasuredWriter:
         self.holes = False  # torch.serialization.skip_data: bytes were left out
         self.reread = False  # what was hashed is not what stands in the file
         self.table_wanted = False
+        self.behind = _BEHIND
 
     def writable(self) -> bool:
         return True
+
+    def expect_callers_memory(self) -> None:
+        """What comes is memory that the caller holds all the time, not copies of it from another device."""
+        self.behind = _BEHIND_CALLER
 
     @contextlib.contextmanager
     def holding(self, owner: Any) -> Iterator[None]:
@@ -175,7 +183,7 @@ class MeasuredWriter:
         if self._whole is None:
             assert self._measurer is not None
             self._whole = Lane("atlas-hash", self._measurer.update, sliced=True)
-        self._whole.wait(behind=_BEHIND)
+        self._whole.wait(behind=self.behind)
         self._settle()
         return self._whole
 
@@ -183,7 +191,7 @@ class MeasuredWriter:
         """Its own digest too: most storages are one tensor, from the first byte to the last."""
         if self._tensors is None:
             self._tensors = Lane("atlas-tensors", self._digest)
-        self._tensors.wait(behind=_BEHIND)
+        self._tensors.wait(behind=self.behind)
         self._tensors.put(view, owner)
         self._pieces.append((at, len(view)))
 
