@@ -28,13 +28,13 @@ OUTSIDE = {  # an outside library's headers, and the one place that may include 
     "openssl/": "port/crypto/",
     "cbor.h": "port/cbor/",
     "jansson.h": "port/json.c",
-    "tss2/": "port/tpm.c",
+    "tss2/": "port/tpm/",
     "pthread.h": "port/pool.c",
     "Python.h": "python/module.h",
 }
 STANDARD = "float inttypes limits stdarg stdatomic stdbool stddef stdint stdio stdlib string"
 ANYWHERE = {f"{name}.h" for name in STANDARD.split()}
-ONLY_PORT = {"dirent.h", "errno.h", "fcntl.h", "sched.h", "signal.h", "time.h", "unistd.h"}
+ONLY_PORT = {"dirent.h", "dlfcn.h", "errno.h", "fcntl.h", "sched.h", "signal.h", "time.h", "unistd.h"}
 
 
 def includes(name: str, pattern: str) -> list[str]:
@@ -218,6 +218,7 @@ GROUPS: list[tuple[str, str]] = [
     ("model", r"model|explain"),
     ("library", r"measure|claim|sign|attest|log|verify|policy|store|catalog|sidecar|entry|locate|bundle|lineage"),
     ("library", r"web|tsa|pcs|tsm|provenance|private_copy|parts|tensors(\..*)?"),
+    ("library", r"tpm|azure|enroll"),
     ("recorder", r"recorder|record(\..*)?"),
     ("front", r"decorators|distributed|pytest_plugin|notebook|__main__|hooks(\..*)?|cli(\..*)?"),
     ("package", r"__init__"),

@@ -181,6 +181,11 @@ int atlas_tpm_name(const struct atlas_tpm_public *key, struct atlas_buf *ret_nam
 /* Can this key sign nothing but what its TPM made? ATLAS_E_CREDENTIAL when not: then its quotes prove nothing. */
 int atlas_tpm_ak_check(const struct atlas_tpm_public *key, struct atlas_error *error) ATLAS_MUST_CHECK;
 
+/* For the CA that enrols a key: does the certificate of an endorsement key (chain in DER, leaf first) lead to one of
+ * these roots (PEM) at `at`? */
+int atlas_tpm_endorsement_check(const struct atlas_span *chain, size_t n, struct atlas_span roots, int64_t at,
+                                struct atlas_error *error) ATLAS_MUST_CHECK;
+
 /* ---------------------------------------------------------------------------------------------- event log */
 
 /* The value of an NV index that each line of a log was extended into: SHA-256(old || SHA-256(line without its end)). */

@@ -5,7 +5,7 @@
 
 static const char where[] = "attestation key";
 
-#define MAX_AUTHORITIES 8
+#define MAX_AUTHORITIES 32
 
 /* ------------------------------------------------------------------------------------------------------ pinned */
 
@@ -37,32 +37,67 @@ struct authorities {
     size_t n;
     struct atlas_pin pins[MAX_AUTHORITIES];
     bool hardware[MAX_AUTHORITIES];
-    struct atlas_buf ders; /* of the roots */
+    struct atlas_buf ders; /* of the roots, in this order */
 };
 
+static int add_one(struct authorities *a, struct atlas_span der, bool hardware, struct atlas_error *error)
+{
+    struct atlas_digest digest;
+    if (a->n == MAX_AUTHORITIES) {
+        return atlas_error_set(error, ATLAS_E_LIMIT, "policy.tpm", "more than %d authorities", MAX_AUTHORITIES);
+    }
+    int rc = atlas_crypto_digest(ATLAS_SHA256, der, &digest, error);
+    if (rc < 0) {
+        return rc;
+    }
+    a->pins[a->n].name = "authority of the policy";
+    memcpy(a->pins[a->n].sha256, digest.b, sizeof a->pins[a->n].sha256);
+    a->hardware[a->n++] = hardware;
+    atlas_buf_append(&a->ders, der);
+    return atlas_buf_check(&a->ders, error);
+}
+
+/* Every certificate of the PEM text. */
 static int add_authority(struct authorities *a, struct atlas_span pem, bool hardware, struct atlas_error *error)
 {
     int rc = ATLAS_OK;
     struct atlas_buf ders = ATLAS_BUF_INIT;
     struct atlas_span rest;
     struct atlas_span der;
-    struct atlas_digest digest;
-    if (a->n == MAX_AUTHORITIES) {
-        return atlas_error_set(error, ATLAS_E_LIMIT, "policy.tpm", "more than %d authorities", MAX_AUTHORITIES);
-    }
     ATLAS_TRY(atlas_certificate_read_pem(pem, &ders, error));
     rest = atlas_buf_span(&ders);
-    if (!atlas_certificate_next(&rest, &der) || rest.n != 0) {
-        ATLAS_TRY(atlas_error_set(error, ATLAS_E_X509, "authority", "not exactly one certificate"));
+    while (atlas_certificate_next(&rest, &der)) {
+        ATLAS_TRY(add_one(a, der, hardware, error));
     }
-    ATLAS_TRY(atlas_crypto_digest(ATLAS_SHA256, der, &digest, error));
-    a->pins[a->n].name = "authority of the policy";
-    memcpy(a->pins[a->n].sha256, digest.b, sizeof a->pins[a->n].sha256);
-    a->hardware[a->n++] = hardware;
-    atlas_buf_append(&a->ders, der);
-    ATLAS_TRY(atlas_buf_check(&a->ders, error));
 out:
     atlas_buf_release(&ders);
+    return rc;
+}
+
+/* Does the chain (DER, leaf first) lead to one of them? Each on its own, since a path ends at the first pinned root
+ * that is there. The reason of the last one is told. */
+static int find_path(struct atlas_pki *pki, const struct authorities *a, struct atlas_span chain, int64_t at,
+                     struct atlas_pki_path *ret_path, struct atlas_error *error)
+{
+    int rc = atlas_error_set(error, ATLAS_E_NOT_FOUND, where, "no authority was given");
+    struct atlas_span roots = atlas_buf_span(&a->ders);
+    struct atlas_span root;
+    for (size_t i = 0; rc < 0 && i < a->n && atlas_certificate_next(&roots, &root); i++) {
+        struct atlas_buf ders = ATLAS_BUF_INIT;
+        if (error != NULL) {
+            *error = ATLAS_ERROR_INIT;
+        }
+        atlas_buf_append(&ders, chain);
+        atlas_buf_append(&ders, root);
+        rc = atlas_buf_check(&ders, error);
+        if (rc >= 0) {
+            rc = atlas_pki_check(pki, atlas_buf_span(&ders), &a->pins[i], 1, at, 0, "certificate", ret_path, error);
+        }
+        if (rc >= 0) {
+            ret_path->pin = i;
+        }
+        atlas_buf_release(&ders);
+    }
     return rc;
 }
 
@@ -81,18 +116,17 @@ out:
     return rc;
 }
 
-static int append_chain(const struct atlas_tpm_run *run, const struct authorities *a, struct atlas_buf *ret_ders,
+static int append_chain(const struct atlas_span *certificates, size_t n, struct atlas_buf *ret_ders,
                         struct atlas_error *error)
 {
-    for (size_t i = 0; i < run->evidence.n_chain; i++) {
+    for (size_t i = 0; i < n; i++) {
         struct atlas_certificate view;
-        int rc = atlas_certificate_read(run->evidence.chain[i], &view, error);
+        int rc = atlas_certificate_read(certificates[i], &view, error);
         if (rc < 0) {
             return rc;
         }
-        atlas_buf_append(ret_ders, run->evidence.chain[i]);
+        atlas_buf_append(ret_ders, certificates[i]);
     }
-    atlas_buf_append(ret_ders, atlas_buf_span(&a->ders));
     return atlas_buf_check(ret_ders, error);
 }
 
@@ -107,7 +141,7 @@ static int check_leaf(struct atlas_tpm_run *run, struct atlas_error *error)
     if (!atlas_span_equal(view.spki, atlas_buf_span(&run->spki))) {
         ATLAS_TRY(atlas_error_set(error, ATLAS_E_MISMATCH, where, "the certificate is for another key"));
     }
-    ATLAS_TRY(atlas_ak_certificate_check(leaf, error));
+    ATLAS_TRY(atlas_tpm_usage_check(leaf, ATLAS_USAGE_AK, error));
     ATLAS_TRY(atlas_tpm_names_read(leaf, &run->names, error));
 out:
     return rc;
@@ -136,14 +170,38 @@ static int check_certificate(struct atlas_tpm_run *run, struct atlas_error *erro
         ATLAS_TRY(atlas_error_set(error, ATLAS_E_NOT_FOUND, where,
                                   "self-asserted: the policy names neither this key nor the CA of its certificate"));
     }
-    ATLAS_TRY(append_chain(run, &a, &ders, error));
-    ATLAS_TRY(atlas_pki_check(run->request->collateral->pki, atlas_buf_span(&ders), a.pins, a.n, run->request->at, 0,
-                              "AK certificate", &path, error));
+    ATLAS_TRY(append_chain(run->evidence.chain, run->evidence.n_chain, &ders, error));
+    ATLAS_TRY(find_path(run->request->collateral->pki, &a, atlas_buf_span(&ders), run->request->at, &path, error));
     ATLAS_TRY(check_leaf(run, error));
     note_path(run, &a, &path);
 out:
     atlas_buf_release(&a.ders);
     atlas_buf_release(&ders);
+    return rc;
+}
+
+/* -------------------------------------------------------------------------------------------- endorsement key */
+
+int atlas_tpm_endorsement_check(const struct atlas_span *chain, size_t n, struct atlas_span roots, int64_t at,
+                                struct atlas_error *error)
+{
+    int rc = ATLAS_OK;
+    struct authorities a = {.n = 0};
+    struct atlas_buf ders = ATLAS_BUF_INIT;
+    struct atlas_pki *pki = NULL;
+    struct atlas_pki_path path;
+    if (n == 0) {
+        return atlas_error_set(error, ATLAS_E_ARG, where, "no certificate");
+    }
+    ATLAS_TRY(atlas_pki_new(&pki, error));
+    ATLAS_TRY(add_authority(&a, roots, true, error));
+    ATLAS_TRY(append_chain(chain, n, &ders, error));
+    ATLAS_TRY(find_path(pki, &a, atlas_buf_span(&ders), at, &path, error));
+    ATLAS_TRY(atlas_tpm_usage_check(chain[0], ATLAS_USAGE_EK, error));
+out:
+    atlas_pki_free(pki);
+    atlas_buf_release(&ders);
+    atlas_buf_release(&a.ders);
     return rc;
 }
 

@@ -268,6 +268,9 @@ struct atlas_keygen {
  * for that algorithm. Both say "development CA" in their names. Release the result in any case. */
 int atlas_keygen(struct atlas_span name, int64_t cose_alg, unsigned years, struct atlas_keygen *ret_keygen,
                  struct atlas_error *error) ATLAS_MUST_CHECK;
+/* The same for a key that lives elsewhere, in a TPM for example: key_pem stays empty. */
+int atlas_keygen_for(struct atlas_span name, struct atlas_span spki, unsigned years, struct atlas_keygen *ret_keygen,
+                     struct atlas_error *error) ATLAS_MUST_CHECK;
 void atlas_keygen_release(struct atlas_keygen *keygen); /* wipes the keys */
 
 #endif

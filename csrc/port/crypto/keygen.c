@@ -204,40 +204,70 @@ static int check_name(struct atlas_span name, struct atlas_error *error)
     return ATLAS_OK;
 }
 
-int atlas_keygen(struct atlas_span name, int64_t cose_alg, unsigned years, struct atlas_keygen *ret_keygen,
-                 struct atlas_error *error)
+/* A root, and a leaf under it for this key. */
+static int make_chain(struct atlas_span name, EVP_PKEY *key, unsigned years, struct atlas_keygen *made,
+                      struct atlas_error *error)
 {
-    atlas_ossl_begin();
     int rc = ATLAS_OK;
-    EVP_PKEY *root_key = NULL;
-    EVP_PKEY *key = NULL;
     X509 *root = NULL;
     X509 *leaf = NULL;
-    const struct atlas_scheme *scheme;
-    struct atlas_keygen made = {ATLAS_BUF_INIT, ATLAS_BUF_INIT, ATLAS_BUF_INIT, ATLAS_BUF_INIT};
-    ATLAS_TRY(atlas_scheme_of(cose_alg, &scheme, error));
+    EVP_PKEY *root_key = EVP_EC_gen("P-384"); /* whatever the leaf signs with: the root outlives it */
     ATLAS_TRY(check_name(name, error));
     if (years == 0 || years > 50) {
         ATLAS_TRY(atlas_error_set(error, ATLAS_E_ARG, "years", "a certificate is made for 1 to 50 years"));
     }
-    root_key = EVP_EC_gen("P-384"); /* whatever the leaf signs with: the root outlives it */
-    key = new_key(cose_alg);
     if (root_key == NULL || key == NULL) {
         ATLAS_TRY(failed(error));
     }
     ATLAS_TRY(new_root(name, root_key, years, &root, error));
     ATLAS_TRY(new_leaf(name, key, root, root_key, years, &leaf, error));
-    ATLAS_TRY(write_certificate(root, &made.root_pem, error));
-    ATLAS_TRY(write_key(root_key, &made.root_key_pem, error));
-    ATLAS_TRY(write_certificate(leaf, &made.chain_pem, error));
-    ATLAS_TRY(write_key(key, &made.key_pem, error));
-    *ret_keygen = made;
-    made = (struct atlas_keygen){ATLAS_BUF_INIT, ATLAS_BUF_INIT, ATLAS_BUF_INIT, ATLAS_BUF_INIT};
+    ATLAS_TRY(write_certificate(root, &made->root_pem, error));
+    ATLAS_TRY(write_key(root_key, &made->root_key_pem, error));
+    ATLAS_TRY(write_certificate(leaf, &made->chain_pem, error));
 out:
-    atlas_keygen_release(&made);
     X509_free(leaf);
     X509_free(root);
-    EVP_PKEY_free(key);
     EVP_PKEY_free(root_key);
+    return rc;
+}
+
+#define NOTHING ((struct atlas_keygen){ATLAS_BUF_INIT, ATLAS_BUF_INIT, ATLAS_BUF_INIT, ATLAS_BUF_INIT})
+
+int atlas_keygen(struct atlas_span name, int64_t cose_alg, unsigned years, struct atlas_keygen *ret_keygen,
+                 struct atlas_error *error)
+{
+    atlas_ossl_begin();
+    int rc = ATLAS_OK;
+    EVP_PKEY *key = NULL;
+    const struct atlas_scheme *scheme;
+    struct atlas_keygen made = NOTHING;
+    ATLAS_TRY(atlas_scheme_of(cose_alg, &scheme, error));
+    key = new_key(cose_alg);
+    ATLAS_TRY(make_chain(name, key, years, &made, error));
+    ATLAS_TRY(write_key(key, &made.key_pem, error));
+    *ret_keygen = made;
+    made = NOTHING;
+out:
+    atlas_keygen_release(&made);
+    EVP_PKEY_free(key);
+    return atlas_ossl_done(rc);
+}
+
+int atlas_keygen_for(struct atlas_span name, struct atlas_span spki, unsigned years, struct atlas_keygen *ret_keygen,
+                     struct atlas_error *error)
+{
+    atlas_ossl_begin();
+    EVP_PKEY *key = NULL;
+    struct atlas_keygen made = NOTHING;
+    int rc = atlas_pkey_read(spki, &key, error);
+    if (rc >= 0) {
+        rc = make_chain(name, key, years, &made, error);
+    }
+    if (rc >= 0) {
+        *ret_keygen = made;
+        made = NOTHING;
+    }
+    atlas_keygen_release(&made);
+    EVP_PKEY_free(key);
     return atlas_ossl_done(rc);
 }

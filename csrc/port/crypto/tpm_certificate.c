@@ -9,9 +9,10 @@
 #define OID_MANUFACTURER "2.23.133.2.1"
 #define OID_MODEL "2.23.133.2.2"
 #define OID_VERSION "2.23.133.2.3"
-#define OID_AIK "2.23.133.8.3"
+#define OID_EK "2.23.133.8.1"
+#define OID_AK "2.23.133.8.3"
 
-static const char where[] = "AK certificate";
+static const char where[] = "TPM certificate";
 
 /* --------------------------------------------------------------------------------------------------- reading */
 
@@ -76,7 +77,7 @@ int atlas_tpm_names_read(struct atlas_span der, struct atlas_tpm_names *ret_name
     return atlas_ossl_done(ATLAS_OK);
 }
 
-int atlas_ak_certificate_check(struct atlas_span der, struct atlas_error *error)
+int atlas_tpm_usage_check(struct atlas_span der, enum atlas_tpm_usage usage, struct atlas_error *error)
 {
     atlas_ossl_begin();
     X509 *x = NULL;
@@ -84,13 +85,15 @@ int atlas_ak_certificate_check(struct atlas_span der, struct atlas_error *error)
     if (rc < 0) {
         return atlas_ossl_done(rc);
     }
-    EXTENDED_KEY_USAGE *usage = X509_get_ext_d2i(x, NID_ext_key_usage, NULL, NULL);
-    bool good = sk_ASN1_OBJECT_num(usage) == 1 && is_oid(sk_ASN1_OBJECT_value(usage, 0), OID_AIK) &&
+    EXTENDED_KEY_USAGE *list = X509_get_ext_d2i(x, NID_ext_key_usage, NULL, NULL);
+    bool good = sk_ASN1_OBJECT_num(list) == 1 &&
+                is_oid(sk_ASN1_OBJECT_value(list, 0), usage == ATLAS_USAGE_EK ? OID_EK : OID_AK) &&
                 X509_check_ca(x) == 0;
-    EXTENDED_KEY_USAGE_free(usage);
+    EXTENDED_KEY_USAGE_free(list);
     X509_free(x);
     if (!good) {
-        rc = atlas_error_set(error, ATLAS_E_CREDENTIAL, where, "the certificate is not for an attestation key");
+        rc = atlas_error_set(error, ATLAS_E_CREDENTIAL, where, "the certificate is not for an %s key",
+                             usage == ATLAS_USAGE_EK ? "endorsement" : "attestation");
     }
     return atlas_ossl_done(rc);
 }
@@ -153,7 +156,7 @@ static bool add_extensions(X509 *x, X509 *ca, const struct atlas_tpm_names *name
     bool named = names->manufacturer[0] != '\0' || names->model[0] != '\0' || names->version[0] != '\0';
     return add_extension(x, ca, NID_basic_constraints, "critical,CA:FALSE") &&
            add_extension(x, ca, NID_key_usage, "critical,digitalSignature") &&
-           add_extension(x, ca, NID_ext_key_usage, OID_AIK) &&
+           add_extension(x, ca, NID_ext_key_usage, OID_AK) &&
            add_extension(x, ca, NID_subject_key_identifier, "hash") &&
            add_extension(x, ca, NID_authority_key_identifier, "keyid") && (!named || add_alternative_name(x, names));
 }

@@ -146,8 +146,10 @@ struct atlas_tpm_names {
 int atlas_tpm_names_read(struct atlas_span der, struct atlas_tpm_names *ret_names,
                          struct atlas_error *error) ATLAS_MUST_CHECK;
 
-/* Is the certificate for attestation keys (extended key usage tcg-kp-AIKCertificate, 2.23.133.8.3) and nothing else? */
-int atlas_ak_certificate_check(struct atlas_span der, struct atlas_error *error) ATLAS_MUST_CHECK;
+/* Is the certificate for keys of that kind and for nothing else, by its extended key usage? */
+enum atlas_tpm_usage { ATLAS_USAGE_EK = 1, ATLAS_USAGE_AK = 3 }; /* tcg-kp-EKCertificate, -AIKCertificate: 2.23.133.8.* */
+int atlas_tpm_usage_check(struct atlas_span der, enum atlas_tpm_usage usage,
+                          struct atlas_error *error) ATLAS_MUST_CHECK;
 
 /* The Library, Part 1, 24: TPM2_MakeCredential in software, for an RSA endorsement key of the default template
  * (SHA-256, AES-128-CFB). Only the TPM that holds both that key and an object of this name gives `secret` back.
