@@ -16,12 +16,14 @@ LIBRARIES = {  # pkg-config module -> Debian package
     "libcbor >= 0.8": "libcbor-dev",
     "jansson >= 2.10": "libjansson-dev",
 }
+HEADERS = {"tss2-esys >= 3.0": "libtss2-dev"}  # never linked: found while the program runs, if a TPM is wanted
 
 
 def pkg_config(option: str) -> list[str]:
     missing = []
     flags: list[str] = []
-    for module, package in LIBRARIES.items():
+    modules = LIBRARIES | HEADERS if option == "--cflags" else LIBRARIES
+    for module, package in modules.items():
         try:
             run = subprocess.run(["pkg-config", option, module], capture_output=True, text=True, check=False)
         except FileNotFoundError:
@@ -56,7 +58,7 @@ extension = Extension(
     include_dirs=["csrc"],
     define_macros=[("_GNU_SOURCE", "1")] + ([("Py_LIMITED_API", "0x030B0000")] if abi3 else []),
     extra_compile_args=compile_args + pkg_config("--cflags"),
-    extra_link_args=link_args + pkg_config("--libs") + ["-pthread"],
+    extra_link_args=link_args + pkg_config("--libs") + ["-pthread", "-ldl"],
     py_limited_api=abi3,
 )
 

@@ -55,6 +55,10 @@ missing_packages() {
     pkg-config --exists 'libcrypto >= 3.0' 2>/dev/null || echo libssl-dev
     pkg-config --exists 'libcbor >= 0.8' 2>/dev/null || echo libcbor-dev
     pkg-config --exists 'jansson >= 2.10' 2>/dev/null || echo libjansson-dev
+    pkg-config --exists 'tss2-esys >= 3.0' 2>/dev/null || echo libtss2-dev
+    command -v swtpm >/dev/null || echo swtpm
+    command -v swtpm_setup >/dev/null || echo swtpm-tools
+    command -v tpm2_createprimary >/dev/null || echo tpm2-tools
     if [ -z "$python" ]; then
         printf '%s\n' python3 python3-dev python3-venv
     else

@@ -17,7 +17,6 @@ import hmac
 import json
 import secrets
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from atlas import _core
@@ -61,15 +60,18 @@ def _unpadded(der: bytes) -> bytes:
     return der
 
 
-def challenge(data: bytes, *, ek_roots: bytes | None = None, ek_chain: Sequence[bytes] = ()) -> tuple[bytes, bytes]:
+def challenge(data: bytes, *, ek_roots: bytes | None = None, ek_chain: bytes | None = None) -> tuple[bytes, bytes]:
     """At the CA: (challenge, for the TPM; state, to be kept by the CA). `ek_roots`: PEM of the roots of TPM vendors
-    that the endorsement certificate must chain to; without it any TPM is taken, software too, and none is named."""
+    that the endorsement certificate must chain to, through `ek_chain` (PEM); without it any TPM is taken, software too,
+    and none is named."""
     ek, certificate, ak = _read(data, "request", "ek", "ek_certificate", "ak")
     ek_spki, _, _ = _core.tpm_key_read(ek)
     spki, name, attests = _core.tpm_key_read(ak)
     if not attests:
         raise VerificationError(
-            "the key is no attestation key: it may sign anything, or may be a copy", code="ATLAS_E_CREDENTIAL", where="AK"
+            "the key is no attestation key: it may sign anything, or may be a copy",
+            code="ATLAS_E_CREDENTIAL",
+            where="AK",
         )
     names = ("", "", "")
     if ek_roots is not None:
@@ -88,13 +90,14 @@ def challenge(data: bytes, *, ek_roots: bytes | None = None, ek_chain: Sequence[
     return _write("challenge", credential=credential, encrypted=encrypted), state
 
 
-def _vouched(der: bytes, ek_spki: bytes, roots: bytes, chain: Sequence[bytes]) -> tuple[str, str, str]:
+def _vouched(der: bytes, ek_spki: bytes, roots: bytes, chain: bytes | None) -> tuple[str, str, str]:
     """The names of the endorsement certificate, after it was found to be for this key and to chain to a root."""
     if not der:
         raise NotFound("the TPM has no endorsement certificate", where="EK", hint="ask its vendor for it")
     if _core.certificate_info(der)["spki"] != ek_spki:
         raise VerificationError("the certificate is for another key", code="ATLAS_E_MISMATCH", where="EK certificate")
-    _core.ek_chain_check([der, *chain], roots, int(time.time()))
+    between = _core.certificates_from_pem(chain) if chain is not None else []
+    _core.ek_chain_check([der, *between], roots, int(time.time()))
     return _core.tpm_names_read(der)
 
 

@@ -1,6 +1,7 @@
 """Keys and signers: who puts a name to a claim.
 
     signer = load_signer("keys/key.pem")                       # its chain.pem lies beside it
+    signer = load_signer("tpm:keys/key.tpm")                   # a key that never leaves this machine's TPM
     signer = load_signer(kms_sign, chain="chain.pem")          # any callable: bytes to sign -> raw signature
     keygen("Alice", "keys/")                                   # a development CA and a key under it
 
@@ -27,6 +28,7 @@ from atlas.tsa import request_timestamp
 MAX_KEY_BYTES = 1 << 20
 MAX_CHAIN_BYTES = 1 << 20
 CHAIN_FILE = "chain.pem"
+TPM_PREFIX = "tpm:"  # before the file that stands for a key in a TPM
 
 PROFILE_HINT = (
     "a signing certificate is X.509 v3, issued by a CA, with key usage digitalSignature and extended key usage "
@@ -89,12 +91,15 @@ def load_signer(
 ) -> Signer:
     """A signer that is known to work: chain in order, leaf within the profile and its dates, key and leaf a pair.
 
-    `key`: a PEM file, a Signer, or a function from bytes to a raw signature (then `chain` is required). `chain`: a PEM
-    file, PEM text as bytes, or DER certificates, leaf first; `chain.pem` beside the key unless given. `password`: of an
-    encrypted key; else ATLAS_KEY_PASSWORD, else a prompt if there is a terminal. `alg`: only RSA keys leave a choice.
+    `key`: a PEM file, "tpm:FILE" for a key in a TPM, a Signer, or a function from bytes to a raw signature (then
+    `chain` is required). `chain`: a PEM file, PEM text as bytes, or DER certificates, leaf first; `chain.pem` beside
+    the key unless given. `password`: of an encrypted key; else ATLAS_KEY_PASSWORD, else a prompt if there is a
+    terminal. `alg`: only RSA keys leave a choice.
     """
     signer: Signer
-    if isinstance(key, str | os.PathLike):
+    if isinstance(key, str) and key.startswith(TPM_PREFIX):
+        signer = _from_tpm(Path(key.removeprefix(TPM_PREFIX)), chain)
+    elif isinstance(key, str | os.PathLike):
         signer = _from_file(Path(key), chain, password, alg)
     elif isinstance(key, Signer):
         signer = key
@@ -111,10 +116,9 @@ def load_signer(
     return signer
 
 
-def _from_file(path: Path, chain: ChainSource | None, password: str | bytes | None, alg: str | None) -> Signer:
-    key = _read_key(path, password)
+def _chain_of(path: Path, chain: ChainSource | None) -> list[bytes]:
     try:
-        certificates = _chain(path.parent / CHAIN_FILE if chain is None else chain)
+        return _chain(path.parent / CHAIN_FILE if chain is None else chain)
     except NotFound as error:
         if chain is not None:
             raise
@@ -123,16 +127,35 @@ def _from_file(path: Path, chain: ChainSource | None, password: str | bytes | No
             where=str(path),
             hint="name the signing certificate and its intermediates (PEM, leaf first) with chain= or --chain",
         ) from error
+
+
+def _not_a_pair(path: Path) -> KeyFileError:
+    return KeyFileError(
+        "the key does not belong to the first certificate of the chain",
+        code="ATLAS_E_KEY",
+        where=str(path),
+        hint="the chain starts with the certificate that was issued for this key",
+    )
+
+
+def _from_file(path: Path, chain: ChainSource | None, password: str | bytes | None, alg: str | None) -> Signer:
+    key = _read_key(path, password)
+    certificates = _chain_of(path, chain)
     try:
         key.match(certificates[0])
     except KeyFileError as error:
-        raise KeyFileError(
-            "the key does not belong to the first certificate of the chain",
-            code=error.code,
-            where=str(path),
-            hint="the chain starts with the certificate that was issued for this key",
-        ) from error
+        raise _not_a_pair(path) from error
     return _KeySigner(alg or key.alg, certificates, key)
+
+
+def _from_tpm(path: Path, chain: ChainSource | None) -> Signer:
+    from atlas.tpm import TpmKey
+
+    key = TpmKey.read(path)
+    certificates = _chain_of(path, chain)
+    if _core.certificate_info(certificates[0])["spki"] != key.spki:
+        raise _not_a_pair(path)
+    return _FunctionSigner(key.alg, certificates, key.sign)
 
 
 # ------------------------------------------------------------------------------------------------------- key files
@@ -251,14 +274,18 @@ class GeneratedKeys:
     root_key: Path  # secret, needed only to issue another certificate
 
 
-_GITIGNORE = b"# private keys\n/key.pem\n/ca/\n"
+_GITIGNORE = b"# private keys\n/key.pem\n/key.tpm\n/ca/\n"
 
 
-def keygen(name: str, directory: StrPath, alg: str = "ES256", *, years: int = 10) -> GeneratedKeys:
-    """Make a development CA and a signing key under it. Nothing that is there already is ever overwritten."""
+def keygen(name: str, directory: StrPath, alg: str = "ES256", *, years: int = 10, tpm: bool = False) -> GeneratedKeys:
+    """Make a development CA and a signing key under it. Nothing that is there already is ever overwritten.
+
+    `tpm`: the key is made in this machine's TPM and stays there; its file only stands for it ("tpm:DIR/key.tpm").
+    """
     folder = Path(directory)
-    files = GeneratedKeys(folder / "root.pem", folder / CHAIN_FILE, folder / "key.pem", folder / "ca" / "root-key.pem")
-    root, root_key, chain, key = _generate(name, alg, years)
+    key_file = folder / ("key.tpm" if tpm else "key.pem")
+    files = GeneratedKeys(folder / "root.pem", folder / CHAIN_FILE, key_file, folder / "ca" / "root-key.pem")
+    root, root_key, chain, key = _generate_in_tpm(name, alg, years) if tpm else _generate(name, alg, years)
     made: list[Path] = []
     try:
         for place in (*reversed(_missing(folder)), folder / "ca"):
@@ -290,6 +317,15 @@ def _generate(name: str, alg: str, years: int) -> tuple[bytes, bytes, bytes, byt
     except VerificationError as error:
         hint = "ES256, ES384, ES512, PS256, PS384, PS512 or EdDSA"
         raise UsageError(f"no such algorithm: {alg}", hint=hint) from error
+
+
+def _generate_in_tpm(name: str, alg: str, years: int) -> tuple[bytes, bytes, bytes, bytes]:
+    from atlas.tpm import TpmKey
+
+    if alg != "ES256":
+        raise UsageError(f"a key in a TPM signs ES256, not {alg}")
+    key = TpmKey.new()
+    return *_core.keygen_for(name, key.spki, years), key.file()
 
 
 def _missing(folder: Path) -> list[Path]:

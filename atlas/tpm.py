@@ -150,10 +150,10 @@ def collect(
 
     `chain`: certificates (DER) of the attestation key, as `atlas attest enroll issue` makes them.
     """
-    bits = _checked(report_data, pcrs)
+    bits = checked(report_data, pcrs)
     with opened(tcti) as tpm:
         parts: dict[str, Any] = {"atlas": "tpm-evidence", "v": 1, "ak": tpm.make_key(_AK, b"")}
-        parts |= _quote(tpm, bits, qualifying_data(report_data))
+        parts |= quoted(tpm, bits, qualifying_data(report_data))
         if log is not None and log.lines:
             parts["nv"] = _certified(tpm, log, qualifying_data(report_data))
         if chain:
@@ -162,7 +162,13 @@ def collect(
     return Evidence("tpm", "tpm", _core.cbor_encode(parts), None)
 
 
-def _checked(report_data: bytes, pcrs: Sequence[int]) -> int:
+def read_chain(path: str | os.PathLike[str]) -> list[bytes]:
+    """The certificates of a PEM file, for `collect`."""
+    return _core.certificates_from_pem(read_regular(Path(path), limit=_MAX_KEY_BYTES))
+
+
+def checked(report_data: bytes, pcrs: Sequence[int]) -> int:
+    """The PCRs as bits, after a look at both arguments."""
     if len(report_data) != REPORT_DATA_BYTES:
         raise UsageError(f"report data has {REPORT_DATA_BYTES} bytes, not {len(report_data)}")
     if not pcrs or any(not 0 <= n < 24 for n in pcrs):
@@ -170,7 +176,8 @@ def _checked(report_data: bytes, pcrs: Sequence[int]) -> int:
     return sum(1 << n for n in set(pcrs))
 
 
-def _quote(tpm: _core.Tpm, bits: int, qualifying: bytes) -> dict[str, bytes]:
+def quoted(tpm: _core.Tpm, bits: int, qualifying: bytes) -> dict[str, bytes]:
+    """A quote by the key in use, and the values that it is about."""
     for _ in range(_ATTEMPTS):
         values = tpm.read_pcrs(_SHA256, bits)
         quote, signature = tpm.quote(_SHA256, bits, qualifying)

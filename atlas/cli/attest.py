@@ -2,6 +2,8 @@
 
   atlas attest info EVIDENCE                    the fields of a quote or report; nothing is verified
   atlas attest collect --out F                  ask the kernel (configfs-tsm) for a quote
+  atlas attest collect --provider tpm --out F   ask a TPM
+  atlas attest enroll STEP                      give a TPM's attestation key a certificate
   atlas attest fetch EVIDENCE --out F           ask Intel for what it says about that platform; the only network use
   atlas attest verify EVIDENCE --collateral C --at TIME [--policy P]
 
@@ -15,12 +17,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from atlas.cli.attest_enroll import add_enroll, run_enroll
 from atlas.cli.options import add_json
 
 if TYPE_CHECKING:
     from atlas.cli.console import Console
+    from atlas.tsm import Evidence
 
-HELP = "collect and verify hardware evidence (TDX, SEV-SNP, NVIDIA)"
+HELP = "collect and verify hardware evidence (TDX, SEV-SNP, TPM, NVIDIA)"
 
 
 def _hex(text: str) -> bytes:
@@ -30,12 +34,25 @@ def _hex(text: str) -> bytes:
         raise argparse.ArgumentTypeError("not hexadecimal") from None
 
 
+def _pcrs(text: str) -> list[int]:
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError("not numbers with commas between them") from None
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     info = actions.add_parser("info", help="show the fields of evidence, unverified", allow_abbrev=False)
     info.add_argument("evidence", metavar="EVIDENCE", help="a quote or report")
     add_json(info)
-    collect = actions.add_parser("collect", help="ask the kernel for evidence", allow_abbrev=False)
+    collect = actions.add_parser("collect", help="ask the kernel or a TPM for evidence", allow_abbrev=False)
+    collect.add_argument(
+        "--provider",
+        choices=("tsm", "tpm", "azure"),
+        default="tsm",
+        help="tsm: the kernel, for TDX and SEV-SNP (default); tpm: a TPM 2.0; azure: a confidential VM there (network)",
+    )
     collect.add_argument(
         "--out", metavar="FILE", required=True, help="where the quote or report goes; never overwritten"
     )
@@ -43,7 +60,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     collect.add_argument(
         "--tsm", metavar="DIR", help="the kernel's report directory (default: /sys/kernel/config/tsm/report)"
     )
+    collect.add_argument("--chain", metavar="PEM", help="tpm: certificate of the attestation key (attest enroll)")
+    collect.add_argument("--pcrs", metavar="LIST", type=_pcrs, help="tpm, azure: which to quote (default 0,1,...,15)")
     add_json(collect)
+    add_enroll(actions)
     fetch = actions.add_parser("fetch", help="fetch collateral for a TDX quote (network)", allow_abbrev=False)
     fetch.add_argument("evidence", metavar="EVIDENCE", help="a TDX quote")
     fetch.add_argument("--out", metavar="FILE", required=True, help="where the bundle goes; never overwritten")
@@ -61,7 +81,7 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
         "--collateral",
         metavar="FILE|DIR",
         action="append",
-        required=True,
+        default=[],
         help="what the vendor says: bundle, PCS answers, certificates, CRLs; may be repeated",
     )
     parser.add_argument(
@@ -99,13 +119,26 @@ def _info(args: argparse.Namespace, console: Console) -> int:
     return 0
 
 
+def _ask(args: argparse.Namespace, report_data: bytes) -> Evidence:
+    from atlas import tpm, tsm
+
+    pcrs = args.pcrs if args.pcrs is not None else tpm.PCRS
+    if args.provider == "tpm":
+        return tpm.collect(report_data, pcrs=pcrs, chain=tpm.read_chain(args.chain) if args.chain else ())
+    if args.provider == "azure":
+        from atlas import azure
+
+        return azure.collect(report_data, pcrs=pcrs)
+    return tsm.collect(report_data, path=args.tsm or tsm.REPORTS)
+
+
 def _collect(args: argparse.Namespace, console: Console) -> int:
     import secrets
 
     from atlas import tsm
 
     report_data = args.report_data if args.report_data is not None else secrets.token_bytes(tsm.REPORT_DATA_BYTES)
-    evidence = tsm.collect(report_data, path=args.tsm or tsm.REPORTS)
+    evidence = _ask(args, report_data)
     with open(args.out, "xb") as file:  # noqa: PTH123 - x: an existing file is never overwritten
         file.write(evidence.raw)
     if evidence.aux:
@@ -153,7 +186,7 @@ def _verify(args: argparse.Namespace, console: Console) -> int:
     return result.exit_code
 
 
-_ACTIONS = {"info": _info, "collect": _collect, "fetch": _fetch, "verify": _verify}
+_ACTIONS = {"info": _info, "collect": _collect, "fetch": _fetch, "enroll": run_enroll, "verify": _verify}
 
 
 def run(args: argparse.Namespace, console: Console) -> int:

@@ -33,13 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA"),
         help="signature algorithm",
     )
+    parser.add_argument("--tpm", action="store_true", help="make the key in this machine's TPM; it never leaves it")
     add_json(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     from atlas.sign import keygen
 
-    made = keygen(args.name, args.directory, alg=args.alg)
+    made = keygen(args.name, args.directory, alg=args.alg, tpm=args.tpm)
     files = {"root": str(made.root), "chain": str(made.chain), "key": str(made.key), "root_key": str(made.root_key)}
     if args.json:
         console.document({"name": args.name, "alg": args.alg, "files": files})
@@ -47,5 +48,5 @@ def run(args: argparse.Namespace, console: Console) -> int:
     width = max(map(len, files.values()))
     for name, text in _PURPOSES.items():
         console.result(f"{escape(files[name]):<{width}}  {text}")
-    console.note(f"next: atlas sign PATH --key {files['key']}")
+    console.note(f"next: atlas sign PATH --key {'tpm:' if args.tpm else ''}{files['key']}")
     return 0

@@ -459,7 +459,7 @@ static bool put_tpm_words(PyObject *d, const struct atlas_tpm_evidence *e)
 {
     return put(d, "manufacturer", atlas_py_text(e->manufacturer)) && put(d, "vendor", atlas_py_text(e->vendor)) &&
            put(d, "firmware", atlas_py_text(e->firmware)) && put_uint(d, "certificates", e->n_chain) &&
-           put(d, "confidential_vm", PyBool_FromLong(e->hcl.p != NULL)) && put_bytes(d, "log", e->nv.log);
+           put(d, "confidential_vm", PyBool_FromLong(e->hcl.p != NULL)) && put(d, "log", atlas_py_text(e->nv.log));
 }
 
 static PyObject *read_tpm(PyObject *module, struct atlas_span bytes)

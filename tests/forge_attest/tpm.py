@@ -18,7 +18,7 @@ import cbor2
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from . import der
 from .pki import DAY, NOW, Cert, key
@@ -259,3 +259,16 @@ def hcl_report(
     head = magic + struct.pack("<III", 2, 1184 + 20 + len(runtime), 2) + bytes(16)
     request = struct.pack("<IIIII", len(runtime) + 20, 1, kind, hash_type, len(runtime))
     return head + hardware.ljust(1184, b"\0") + request + runtime
+
+
+def runtime_of(spki: bytes) -> bytes:
+    """The runtime data that names this RSA key."""
+    public = load_der_public_key(spki)
+    assert isinstance(public, rsa.RSAPublicKey)
+    text = base64.urlsafe_b64encode(public.public_numbers().n.to_bytes(256, "big")).rstrip(b"=").decode()
+    return json.dumps({"keys": [{"kid": "HCLAkPub", "kty": "RSA", "e": "AQAB", "n": text}]}).encode()
+
+
+def hcl_binding(runtime: bytes) -> bytes:
+    """The report data of the hardware that vouches for it."""
+    return hashlib.sha256(runtime).digest() + bytes(32)
