@@ -146,8 +146,9 @@ struct atlas_tpm_names {
 int atlas_tpm_names_read(struct atlas_span der, struct atlas_tpm_names *ret_names,
                          struct atlas_error *error) ATLAS_MUST_CHECK;
 
-/* Is the certificate for keys of that kind and for nothing else, by its extended key usage? */
-enum atlas_tpm_usage { ATLAS_USAGE_EK = 1, ATLAS_USAGE_AK = 3 }; /* tcg-kp-EKCertificate, -AIKCertificate: 2.23.133.8.* */
+/* Is the certificate for keys of that kind and for nothing else, by its extended key usage (tcg-kp-EKCertificate,
+ * tcg-kp-AIKCertificate: 2.23.133.8.1 and 3)? */
+enum atlas_tpm_usage { ATLAS_USAGE_EK = 1, ATLAS_USAGE_AK = 3 };
 int atlas_tpm_usage_check(struct atlas_span der, enum atlas_tpm_usage usage,
                           struct atlas_error *error) ATLAS_MUST_CHECK;
 
