@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas import _core
-from atlas.errors import KeyFileError, NotFound, SystemFailure, UsageError
+from atlas.errors import AtlasError, KeyFileError, NotFound, SystemFailure, UsageError
 from atlas.files import read_regular
 from atlas.tsm import REPORT_DATA_BYTES, Evidence
 
@@ -29,6 +29,9 @@ DEVICES = ("/dev/tpmrm0", "/dev/tpm0")
 PCRS = tuple(range(16))  # what firmware, boot loader, kernel and services measure; 16 and 23 can be reset by anybody
 NV_INDEX = 0x0180A71A  # of the run-time log: in the owner's range (0x01800000 to 0x01BFFFFF)
 MAX_LOG_BYTES = 4 << 20
+EVENTS = "/sys/kernel/security/tpm0/binary_bios_measurements"
+
+_MAX_EVENTS_BYTES = 2 << 20
 
 _AK, _SIGNER, _EK = 1, 2, 3
 _SHA256 = 0x000B
@@ -158,8 +161,21 @@ def collect(
             parts["nv"] = _certified(tpm, log, qualifying_data(report_data))
         if chain:
             parts["chain"] = list(chain)
+        events = _events(tcti_of(tcti))
+        if events:
+            parts["events"] = events
         parts["tpm"] = facts(tpm)
     return Evidence("tpm", "tpm", _core.cbor_encode(parts), None)
+
+
+def _events(tcti: str) -> bytes:
+    """The firmware's log about this TPM, where the kernel shows it; it is the machine's own TPM that it is about."""
+    if not tcti.startswith("device:"):
+        return b""
+    try:
+        return read_regular(Path(EVENTS), limit=_MAX_EVENTS_BYTES)
+    except (AtlasError, OSError):
+        return b""
 
 
 def read_chain(path: str | os.PathLike[str]) -> list[bytes]:

@@ -46,6 +46,7 @@ static int read_algorithms(struct atlas_ccel *log, struct atlas_span data)
             return bad(log, "the list of algorithms is cut off");
         }
         if (log->algorithms[i].size == 0 || log->algorithms[i].size > 64 ||
+            (log->algorithms[i].id == ATLAS_TPM_ALG_SHA256 && log->algorithms[i].size != 32) ||
             (log->algorithms[i].id == ATLAS_TPM_ALG_SHA384 && log->algorithms[i].size != 48)) {
             return bad(log, "an algorithm with an impossible digest size");
         }
@@ -75,6 +76,18 @@ static uint16_t size_of(const struct atlas_ccel *log, uint16_t algorithm)
     return 0;
 }
 
+/* false: there is one already. Algorithms that nobody asks for are passed over. */
+static bool keep_digest(struct atlas_ccel_event *event, uint16_t algorithm, struct atlas_span digest)
+{
+    if (algorithm != ATLAS_TPM_ALG_SHA256 && algorithm != ATLAS_TPM_ALG_SHA384) {
+        return true;
+    }
+    struct atlas_span *place = algorithm == ATLAS_TPM_ALG_SHA256 ? &event->sha256 : &event->sha384;
+    bool first = place->p == NULL;
+    *place = digest;
+    return first;
+}
+
 static int take_digests(struct atlas_ccel *log, uint32_t n, struct atlas_ccel_event *event)
 {
     if (n > log->n_algorithms) {
@@ -91,10 +104,9 @@ static int take_digests(struct atlas_ccel *log, uint32_t n, struct atlas_ccel_ev
             return bad(log,
                        size == 0 ? "a digest of an algorithm that the header does not name" : "an event is cut off");
         }
-        if (algorithm == ATLAS_TPM_ALG_SHA384 && event->sha384.p != NULL) {
+        if (!keep_digest(event, algorithm, digest)) {
             return bad(log, "an event with two digests of one algorithm");
         }
-        event->sha384 = algorithm == ATLAS_TPM_ALG_SHA384 ? digest : event->sha384;
     }
     return ATLAS_OK;
 }

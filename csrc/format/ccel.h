@@ -1,6 +1,6 @@
 /*
- * ccel.h - the confidential computing event log: TCG PC Client Platform Firmware Profile, 10.2, "crypto agile" form,
- * with the measurement registers of UEFI 2.10, 38.4.1 instead of PCRs. A cursor over borrowed bytes.
+ * ccel.h - event logs of the firmware: TCG PC Client Platform Firmware Profile, 10.2, "crypto agile" form, about the
+ * PCRs of a TPM or (CCEL) about the measurement registers of UEFI 2.10, 38.4.1. A cursor over borrowed bytes.
  */
 #ifndef ATLAS_FORMAT_CCEL_H
 #define ATLAS_FORMAT_CCEL_H
@@ -12,6 +12,7 @@
 #define ATLAS_MAX_CCEL_ALGORITHMS 8
 
 #define ATLAS_EV_NO_ACTION 3u
+#define ATLAS_TPM_ALG_SHA256 0x000B
 #define ATLAS_TPM_ALG_SHA384 0x000C
 
 struct atlas_ccel {
@@ -26,9 +27,10 @@ struct atlas_ccel {
 };
 
 struct atlas_ccel_event {
-    uint32_t mr;   /* 0: MRTD; 1 to 4: RTMR0 to RTMR3 */
+    uint32_t mr;   /* a PCR; in CCEL 0: MRTD; 1 to 4: RTMR0 to RTMR3 */
     uint32_t type;
-    struct atlas_span sha384; /* 48 bytes; p == NULL: the event has no such digest */
+    struct atlas_span sha256; /* 32 bytes; p == NULL: the event has no such digest */
+    struct atlas_span sha384; /* 48 bytes; the same */
     struct atlas_span data;
 };
 

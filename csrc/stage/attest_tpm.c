@@ -194,6 +194,11 @@ static struct atlas_span find_pcr(const struct atlas_tpm_run *run, uint16_t hash
     return found;
 }
 
+struct atlas_span atlas_tpm_run_pcr(const struct atlas_tpm_run *run, uint16_t hash, unsigned index)
+{
+    return find_pcr(run, hash, index, NULL);
+}
+
 /* Part 3, 18.4: the digest, by the hash of the signature, of the values one after the other. */
 static int check_pcrs(void *context, struct atlas_error *error)
 {
@@ -340,6 +345,11 @@ static int check_nv_start(void *context, struct atlas_error *error)
                                      "the log goes on where an earlier one, which is not here, ended");
 }
 
+static int check_events(void *context, struct atlas_error *error)
+{
+    return atlas_tpm_events_check(context, error);
+}
+
 static int check_trust(void *context, struct atlas_error *error)
 {
     return atlas_tpm_trust_check(context, error);
@@ -464,6 +474,7 @@ static const struct atlas_step signature_steps[] = {
     {"tpm.pcrs", ATLAS_GROUP_SIGNATURE, check_pcrs},
     {"tpm.nv", ATLAS_GROUP_SIGNATURE, check_nv},
     {"tpm.log", ATLAS_GROUP_SIGNATURE, check_nv_log},
+    {"tpm.events", ATLAS_GROUP_SIGNATURE, check_events},
     {"tpm.trust", ATLAS_GROUP_SIGNATURE, check_trust},
     {"tpm.revocation", ATLAS_GROUP_SIGNATURE, check_revocation},
 };

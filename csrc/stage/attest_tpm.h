@@ -28,6 +28,12 @@ void atlas_tpm_run_release(struct atlas_tpm_run *run);
 /* All checks of the quote; the results are the caller's to conclude. */
 int atlas_tpm_run_checks(struct atlas_tpm_run *run, struct atlas_error *error);
 
+/* The value of a PCR among those that came with the quote; p == NULL: it was not quoted. */
+struct atlas_span atlas_tpm_run_pcr(const struct atlas_tpm_run *run, uint16_t hash, unsigned index);
+
+/* attest_tpm_events.c: does the log of the firmware lead to the PCRs of the quote? */
+int atlas_tpm_events_check(struct atlas_tpm_run *run, struct atlas_error *error);
+
 /* attest_tpm_trust.c: who vouches for the key? */
 int atlas_tpm_trust_check(struct atlas_tpm_run *run, struct atlas_error *error);
 

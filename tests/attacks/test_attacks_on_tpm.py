@@ -9,6 +9,7 @@ from typing import Any
 
 import cbor2
 import pytest
+from forge_attest import ccel
 from forge_attest import tpm as forge
 from forge_attest.pki import DAY, NOW, key
 from forge_attest.tpm import BINDING, LOG, Tpm, pcr, rsa_key
@@ -255,6 +256,56 @@ BAD_POLICIES = {
 def test_a_policy_that_means_nothing_is_refused(rules: dict[str, Any]) -> None:
     with pytest.raises(MalformedError):
         judge(Tpm(), policy=json.dumps({"version": 1, "tpm": rules}).encode())
+
+
+# ------------------------------------------------------------------------------------------- log of the firmware
+
+BOOT: list[ccel.Event] = [
+    (0, ccel.NO_ACTION, b"StartupLocality\0\x03"),
+    (0, 8, b"firmware 1.0"),
+    (7, ccel.VARIABLE, b"SecureBoot"),
+    (4, 0x80000003, b"boot loader"),
+    (0, ccel.SEPARATOR, bytes(4)),
+    (7, ccel.SEPARATOR, bytes(4)),
+    (14, 13, b"extended again by the system: not compared"),
+]
+BOOTED = ccel.pcr_replay(BOOT, locality=3) | {14: b"\x0e" * 32}
+
+
+def booted(events: bytes | None = None, **changes: Any) -> Appraisal:
+    pcrs = BOOTED | changes.pop("pcrs", {})
+    world = Tpm(pcrs=pcrs, events=ccel.pcr_log(BOOT) if events is None else events).but(**changes)
+    return judge(world, policy=world.policy(pcrs={"sha256": {"7": [pcrs[7].hex()]}}))
+
+
+def test_the_log_of_the_firmware_replays_to_the_quoted_pcrs() -> None:
+    result = booted()
+    assert good(result), result.explain()
+    assert ("tpm.events", "passed") in {(check.id, check.status) for check in result.checks}
+    world = Tpm(pcrs=BOOTED)
+    given = judge(world, policy=world.policy(pcrs={"sha256": {"7": [BOOTED[7].hex()]}}), event_log=ccel.pcr_log(BOOT))
+    assert ("tpm.events", "passed") in {(check.id, check.status) for check in given.checks}
+
+
+def test_a_log_of_the_firmware_that_was_changed_is_refused() -> None:
+    for events in (
+        BOOT[:-2],
+        BOOT[1:],  # another locality
+        [*BOOT[:1], *BOOT[2:]],
+        [BOOT[0], BOOT[4], *BOOT[1:4], *BOOT[5:]],
+        [*BOOT, (4, 13, b"one more")],
+        [BOOT[0], (0, 8, b"firmware 2.0"), *BOOT[2:]],
+        [*BOOT[:2], BOOT[0], *BOOT[2:]][1:],  # the locality is said too late
+    ):
+        assert failed(booted(ccel.pcr_log(events))) == {"events"}
+    assert failed(booted(pcrs={4: bytes(32)})) == {"events"}
+    for broken in (b"", ccel.pcr_log(BOOT)[:-1], ccel.log(BOOT[1:4]), ccel.pcr_log([(24, 8, b"x")])):
+        assert failed(booted(broken)) == {"events"}
+
+
+def test_a_log_about_pcrs_that_were_not_quoted_is_not_counted_as_checked() -> None:
+    result = booted(ccel.pcr_log([(2, 8, b"option ROM")]))
+    assert [check.status for check in result.checks if check.id == "tpm.events"] == ["not_checked"]
 
 
 # ------------------------------------------------------------------------------------------------ flips and cuts

@@ -104,6 +104,8 @@ class Tpm:
     ca_wrong_key: Any = None
     words: dict[str, str] | None = None  # what it says of itself
     tee: dict[str, bytes] | None = None
+    events: bytes | None = None
+    pcrs: dict[int, bytes] | None = None  # other values than those of pcr()
     change: Callable[[dict[str, Any]], dict[str, Any]] = keep
 
     def but(self, **changes: Any) -> Tpm:
@@ -157,7 +159,8 @@ class Tpm:
         return struct.pack(">H", SHA256) + digest(SHA256, self.public(attributes))
 
     def true_values(self) -> bytes:
-        return b"".join(pcr(n, algorithm) for algorithm, chosen in self.banks for n in chosen)
+        given = self.pcrs or {}
+        return b"".join(given.get(n, pcr(n, algorithm)) for algorithm, chosen in self.banks for n in sorted(chosen))
 
     def quote(self) -> bytes:
         selection = struct.pack(">I", len(self.banks))
@@ -226,6 +229,8 @@ class Tpm:
             parts["chain"] = [self.leaf.der()]
         if self.words is not None:
             parts["tpm"] = self.words
+        if self.events is not None:
+            parts["events"] = self.events
         if self.tee is not None:
             parts["tee"] = self.tee
         return cbor2.dumps(self.change(parts), canonical=True)
