@@ -21,19 +21,26 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 STAGE = (
-    "attest_steps attest_trust attest_collateral attest_tcb attest_policy attest_tdx attest_td attest_snp attest_gpu"
+    "attest_steps attest_trust attest_collateral attest_tcb attest_policy attest_tdx attest_td attest_snp attest_gpu "
+    "attest_tpm attest_tpm_trust attest_tpm_events attest_tpm_policy attest_azure"
 )
 FILES = [
     *(f"csrc/stage/{name}.c" for name in [*STAGE.split(), "attest_ccel"]),
     *(f"csrc/format/{name}.c" for name in ("tdx_quote", "tcb_info", "snp_report", "spdm", "ccel")),
-    *(f"csrc/port/crypto/{name}.c" for name in ("pki", "pck")),
+    *(f"csrc/format/{name}.c" for name in ("tpm_attest", "tpm_evidence", "hcl_report")),
+    *(f"csrc/port/crypto/{name}.c" for name in ("pki", "pck", "tpm_key", "tpm_certificate")),
     "csrc/port/json.c",
     "csrc/port/json_scan.c",
 ]
 ON_TDX = "tests/attacks/test_attacks_on_tdx.py"
 ON_OTHERS = "tests/attacks/test_attacks_on_snp_and_gpu.py"
+ON_TPM = "tests/attacks/test_attacks_on_tpm.py tests/integration/test_tpm.py"
+ON_AZURE = "tests/attacks/test_attacks_on_azure.py"
 ON_POLICY = "tests/unit/test_attest_policy.py"
 FIRST = {
+    "tpm": ON_TPM,
+    "azure": ON_AZURE,
+    "hcl": ON_AZURE,
     "snp": ON_OTHERS,
     "gpu": ON_OTHERS,
     "spdm": ON_OTHERS,
@@ -119,7 +126,8 @@ class Build:
         """The first test that fails, beginning with those that are about this file; None when all pass."""
         first = [test for word, test in FIRST.items() if word in file] or [ON_TDX]
         tests = [*first, *(test for test in (ON_TDX, ON_OTHERS, ON_POLICY) if test not in first)]
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", *tests]
+        files = [name for test in tests for name in test.split()]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", *files]
         environment = {k: v for k, v in os.environ.items() if k != "ATLAS_VECTORS"} | {"PYTHONPATH": str(self.folder)}
         try:
             ran = subprocess.run(

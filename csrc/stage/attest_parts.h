@@ -175,6 +175,7 @@ struct atlas_tpm_policy {
     const struct atlas_json *keys;        /* [{"spki_sha256", "hardware"}]; NULL: none */
     const struct atlas_json *authorities; /* [{"certificate", "hardware"}]; NULL: none */
     const struct atlas_json *pcrs;        /* {"sha256": {"7": [values]}}; NULL: none is named */
+    enum atlas_rule revocation;           /* what happens when no CRL speaks for a certified key */
     bool require_log;
 };
 
@@ -205,6 +206,9 @@ int atlas_policy_list_check(const struct atlas_json *list, struct atlas_span val
 /* The report data against what it must be, noted in the result. */
 int atlas_binding_check(const struct atlas_attest_request *request, struct atlas_span report_data,
                         struct atlas_attest *result, struct atlas_error *error);
+
+/* "reject", "warn", "allow"; absent: unchanged. `name` is the member's. */
+int atlas_rule_read(struct atlas_span text, const char *name, enum atlas_rule *rule, struct atlas_error *error);
 
 /* ATLAS_OK, a warning or a failure with this sentence, as the rule says. */
 int atlas_rule_apply(enum atlas_rule rule, struct atlas_error *error, const char *text);

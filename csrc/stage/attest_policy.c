@@ -9,8 +9,7 @@ static const char where[] = "policy";
 
 /* --------------------------------------------------------------------------------------------- small pieces */
 
-/* "reject", "warn", "allow"; absent: unchanged. */
-static int read_rule(struct atlas_span text, const char *name, enum atlas_rule *rule, struct atlas_error *error)
+int atlas_rule_read(struct atlas_span text, const char *name, enum atlas_rule *rule, struct atlas_error *error)
 {
     static const char *const words[] = {"reject", "warn", "allow"};
     if (text.p == NULL) {
@@ -161,11 +160,11 @@ static int read_texts(const struct atlas_json *list, const char *name, struct at
 static int read_tdx_rules(const struct tdx_view *view, struct atlas_tdx_policy *p, struct atlas_error *error)
 {
     int rc = ATLAS_OK;
-    ATLAS_TRY(read_rule(view->sept_ve_disable, "sept_ve_enabled", &p->sept_ve_disable, error));
-    ATLAS_TRY(read_rule(view->migratable, "migratable", &p->migratable, error));
-    ATLAS_TRY(read_rule(view->dynamic_platform, "dynamic_platform", &p->dynamic_platform, error));
-    ATLAS_TRY(read_rule(view->cached_keys, "cached_keys", &p->cached_keys, error));
-    ATLAS_TRY(read_rule(view->smt, "smt", &p->smt, error));
+    ATLAS_TRY(atlas_rule_read(view->sept_ve_disable, "sept_ve_enabled", &p->sept_ve_disable, error));
+    ATLAS_TRY(atlas_rule_read(view->migratable, "migratable", &p->migratable, error));
+    ATLAS_TRY(atlas_rule_read(view->dynamic_platform, "dynamic_platform", &p->dynamic_platform, error));
+    ATLAS_TRY(atlas_rule_read(view->cached_keys, "cached_keys", &p->cached_keys, error));
+    ATLAS_TRY(atlas_rule_read(view->smt, "smt", &p->smt, error));
     ATLAS_TRY(read_masked(view->attributes, "attributes", &p->attributes, error));
     ATLAS_TRY(read_masked(view->xfam, "xfam", &p->xfam, error));
 out:
@@ -275,7 +274,7 @@ static int read_snp(const struct atlas_json *object, struct atlas_snp_policy *p,
     ATLAS_TRY(atlas_json_read(object, snp_fields, COUNT(snp_fields), true, "policy.snp", &v, error));
     ATLAS_TRY(read_minimum(v.minimum, p, error));
     ATLAS_TRY(read_masked(v.guest_policy, "guest_policy", &p->guest_policy, error));
-    ATLAS_TRY(read_rule(v.revocation, "unchecked_revocation", &p->revocation, error));
+    ATLAS_TRY(atlas_rule_read(v.revocation, "unchecked_revocation", &p->revocation, error));
     ATLAS_TRY(check_list(v.measurement, 48, "measurement", error));
     ATLAS_TRY(check_list(v.host_data, 32, "host_data", error));
     ATLAS_TRY(check_list(v.id_key_digest, 48, "id_key_digest", error));
@@ -324,7 +323,7 @@ static int read_gpu(const struct atlas_json *object, struct atlas_gpu_policy *p,
         return ATLAS_OK;
     }
     ATLAS_TRY(atlas_json_read(object, gpu_fields, COUNT(gpu_fields), true, "policy.nvidia", &v, error));
-    ATLAS_TRY(read_rule(v.revocation, "unchecked_revocation", &p->revocation, error));
+    ATLAS_TRY(atlas_rule_read(v.revocation, "unchecked_revocation", &p->revocation, error));
     for (size_t i = 0; i < atlas_json_count(v.references); i++) {
         struct reference_view r = {{NULL, 0}, {NULL, 0}, NULL};
         ATLAS_TRY(atlas_json_read(atlas_json_at(v.references, i), reference_fields, COUNT(reference_fields), true,

@@ -386,6 +386,15 @@ static int check_hardware(void *context, struct atlas_error *error)
     return ATLAS_OK;
 }
 
+static int check_unchecked(void *context, struct atlas_error *error)
+{
+    const struct atlas_tpm_run *run = context;
+    if (run->result->trust != ATLAS_TRUST_CERTIFIED || !run->uncovered) {
+        return ATLAS_STEP_NOT_APPLICABLE;
+    }
+    return atlas_rule_apply(run->policy->revocation, error, "revocation of the key's certificate was not checked");
+}
+
 static int check_clock(void *context, struct atlas_error *error)
 {
     const struct atlas_tpm_run *run = context;
@@ -481,6 +490,7 @@ static const struct atlas_step signature_steps[] = {
 
 static const struct atlas_step judgement_steps[] = {
     {"tpm.hardware", ATLAS_GROUP_APPRAISAL, check_hardware},
+    {"tpm.unchecked_revocation", ATLAS_GROUP_APPRAISAL, check_unchecked},
     {"tpm.clock", ATLAS_GROUP_APPRAISAL, check_clock},
     {"tpm.pcr_policy", ATLAS_GROUP_APPRAISAL, check_pcr_policy},
     {"tpm.log_policy", ATLAS_GROUP_APPRAISAL, check_log_policy},

@@ -44,6 +44,7 @@ struct tpm_view {
     const struct atlas_json *keys;
     const struct atlas_json *authorities;
     const struct atlas_json *pcrs;
+    struct atlas_span revocation;
     struct atlas_json_uint require_log;
 };
 
@@ -51,6 +52,7 @@ static const struct atlas_json_field tpm_fields[] = {
     ATLAS_JSON_OPTIONAL(tpm_view, "keys", ARRAY, keys),
     ATLAS_JSON_OPTIONAL(tpm_view, "authorities", ARRAY, authorities),
     ATLAS_JSON_OPTIONAL(tpm_view, "pcrs", OBJECT, pcrs),
+    ATLAS_JSON_OPTIONAL(tpm_view, "unchecked_revocation", TEXT, revocation),
     ATLAS_JSON_OPTIONAL(tpm_view, "require_log", BOOL, require_log),
 };
 
@@ -148,7 +150,7 @@ int atlas_tpm_policy_read(const struct atlas_json *object, struct atlas_tpm_poli
                           struct atlas_error *error)
 {
     int rc = ATLAS_OK;
-    struct tpm_view v = {NULL, NULL, NULL, {false, 0}};
+    struct tpm_view v = {NULL, NULL, NULL, ATLAS_SPAN_NONE, {false, 0}};
     if (object == NULL) {
         return ATLAS_OK;
     }
@@ -156,7 +158,11 @@ int atlas_tpm_policy_read(const struct atlas_json *object, struct atlas_tpm_poli
     ATLAS_TRY(check_entries(v.keys, true, error));
     ATLAS_TRY(check_entries(v.authorities, false, error));
     ATLAS_TRY(check_pcrs(v.pcrs, error));
-    *ret_policy = (struct atlas_tpm_policy){v.keys, v.authorities, v.pcrs, v.require_log.v != 0};
+    ATLAS_TRY(atlas_rule_read(v.revocation, "unchecked_revocation", &ret_policy->revocation, error));
+    ret_policy->keys = v.keys;
+    ret_policy->authorities = v.authorities;
+    ret_policy->pcrs = v.pcrs;
+    ret_policy->require_log = v.require_log.v != 0;
 out:
     return rc;
 }

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import struct
 from typing import Any
 
 import cbor2
 import pytest
 from forge_attest import ccel
 from forge_attest import tpm as forge
-from forge_attest.pki import DAY, NOW, key
+from forge_attest.pki import DAY, NOW, Crl, key
 from forge_attest.tpm import BINDING, LOG, Tpm, pcr, rsa_key
 
 from atlas.attest import Appraisal, Collateral, verify
@@ -123,6 +124,10 @@ FORGED: dict[str, tuple[Tpm, str]] = {
         Tpm(scheme=forge.RSASSA, signature=lambda s: b"\0\x16" + s[2:]),
         "quote",
     ),
+    "a good signature of the key by another scheme": (
+        Tpm(scheme=forge.RSASSA, change=lambda p: p | {"sig": Tpm(scheme=forge.RSAPSS).sign(p["quote"])}),
+        "quote",
+    ),
     "another hash than the key's": (Tpm(signature=lambda s: s[:2] + b"\0\x0c" + s[4:]), "quote"),
     "unrestricted, and the attributes made up": (Tpm(named_attributes=forge.AK & ~(1 << 16)), "name"),
     "of a parent that is not here": (Tpm(hierarchy=b"\0\x0b" + bytes(32)), "name"),
@@ -207,6 +212,30 @@ def test_a_certificate_that_does_not_speak_for_the_key_is_refused(world: Tpm, te
     assert re.search(text, result.failures[0].text), result.failures[0].text
 
 
+CA = Tpm().ca
+LEAF = Tpm(certified=True).leaf
+
+
+def with_crl(*crls: Crl, **rules: Any) -> Appraisal:
+    world = Tpm(certified=True)
+    return verify(
+        world.evidence(),
+        collateral=Collateral(*(crl.der() for crl in crls)),
+        at=NOW,
+        policy=world.policy(pinned=False, hardware=True, **rules),
+        report_data=BINDING,
+    )
+
+
+def test_revocation_is_checked_where_the_ca_has_a_list_and_missed_where_it_has_none() -> None:
+    assert with_crl(Crl(CA), unchecked_revocation="reject").holds
+    assert failed(with_crl(Crl(CA, revoked=(LEAF.serial_number(),)))) == {"trust"}
+    assert failed(with_crl(unchecked_revocation="reject")) == {"unchecked_revocation"}
+    result = with_crl(unchecked_revocation="allow")
+    assert result.holds
+    assert [check.status for check in result.checks if check.id == "tpm.revocation"] == ["not_checked"]
+
+
 def test_another_pinned_key_does_not_help() -> None:
     policy = json.dumps({"version": 1, "tpm": {"keys": [{"spki_sha256": "00" * 32, "hardware": True}]}}).encode()
     assert failed(judge(Tpm(), policy=policy)) == {"trust"}
@@ -246,8 +275,10 @@ BAD_POLICIES = {
     "an authority without certificate": {"authorities": [{}]},
     "no PCR": {"pcrs": {}},
     "a PCR without values": {"pcrs": {"sha256": {"7": []}}},
+    "one PCR of two without values": {"pcrs": {"sha256": {"7": ["00" * 32], "8": []}}},
     "PCR 24": {"pcrs": {"sha256": {"24": ["00" * 32]}}},
     "a PCR value of another size": {"pcrs": {"sha256": {"7": ["00"]}}},
+    "a rule that is no rule": {"unchecked_revocation": "ignore"},
     "SHA-1": {"pcrs": {"sha1": {"7": ["00" * 20]}}},
 }
 
@@ -301,6 +332,16 @@ def test_a_log_of_the_firmware_that_was_changed_is_refused() -> None:
     assert failed(booted(pcrs={4: bytes(32)})) == {"events"}
     for broken in (b"", ccel.pcr_log(BOOT)[:-1], ccel.log(BOOT[1:4]), ccel.pcr_log([(24, 8, b"x")])):
         assert failed(booted(broken)) == {"events"}
+
+
+def test_a_locality_that_is_said_too_late_means_nothing() -> None:
+    events = [BOOT[1], BOOT[0], *BOOT[2:]]
+    assert good(booted(ccel.pcr_log(events), pcrs=ccel.pcr_replay(events) | {14: b"\x0e" * 32}))
+
+
+def test_a_log_with_digests_of_another_hash_is_refused() -> None:
+    (check,) = booted(ccel.log(BOOT[1:4])).failures
+    assert "without a SHA-256 digest" in check.text
 
 
 def test_a_log_about_pcrs_that_were_not_quoted_is_not_counted_as_checked() -> None:
@@ -377,7 +418,9 @@ STRUCTURES = {
     "a yes that is no yes": Tpm(safe=2),
     "bytes after the end": Tpm(trailing=b"\0"),
     "a bank twice": Tpm(banks=((forge.SHA256, (0,)), (forge.SHA256, (1,)))),
-    "five banks": Tpm(banks=tuple((forge.SHA256, (n,)) for n in range(5))),
+    "five banks": Tpm(selection=b"\0\0\0\5" + b"".join(struct.pack(">HB3s", n, 3, b"\1\0\0") for n in range(5))),
+    "a selection of five bytes": Tpm(selection=b"\0\0\0\1\0\x0b\5\1\0\0\0\0"),
+    "PCR 24": Tpm(selection=b"\0\0\0\1\0\x0b\4\0\0\0\1"),
 }
 
 

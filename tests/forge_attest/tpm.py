@@ -79,6 +79,7 @@ class Tpm:
     magic: int = 0xFF544347
     type: int = QUOTE
     banks: tuple[tuple[int, tuple[int, ...]], ...] = ((SHA256, (0, 4, 7, 14)),)
+    selection: bytes | None = None  # TPML_PCR_SELECTION; None: of the banks
     values: Callable[[bytes], bytes] = keep  # of the PCRs as carried
     pcr_digest: Callable[[bytes], bytes] = keep
     safe: int = 1
@@ -167,7 +168,7 @@ class Tpm:
         for algorithm, chosen in self.banks:
             bits = sum(1 << n for n in chosen)
             selection += struct.pack(">HB", algorithm, 3) + bits.to_bytes(3, "little")
-        attested = selection + sized(self.pcr_digest(digest(self.hash, self.true_values())))
+        attested = (self.selection or selection) + sized(self.pcr_digest(digest(self.hash, self.true_values())))
         return self.statement(self.type, self.qualifying(), self.clock, attested) + self.trailing
 
     def nv_public(self, attributes: int | None = None) -> bytes:
@@ -240,6 +241,7 @@ class Tpm:
         if pinned:
             chosen["keys"] = [{"spki_sha256": self.spki_sha256(), "hardware": hardware}]
         if self.certified:
+            chosen.setdefault("unchecked_revocation", "warn")
             chosen["authorities"] = [{"certificate": self.ca.pem(), "hardware": hardware}]
         return json.dumps({"version": 1, "tpm": chosen}).encode()
 

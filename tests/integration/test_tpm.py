@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import http.server
 import json
+import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -15,7 +19,11 @@ from typing import Any
 import cbor2
 import pytest
 import swtpm
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
 from forge_attest import tpm as forge
+from forge_attest.pki import Cert, key
 from forge_attest.tdx import td15
 
 from atlas import _core, azure, enroll, tpm
@@ -57,7 +65,8 @@ def _named(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def policy(**rules: Any) -> bytes:
-    return json.dumps({"version": 1, "tpm": {"pcrs": {"sha256": {"7": ["00" * 32]}}} | rules}).encode()
+    chosen = {"pcrs": {"sha256": {"7": ["00" * 32]}}, "unchecked_revocation": "warn"} | rules
+    return json.dumps({"version": 1, "tpm": chosen}).encode()
 
 
 def pinned(evidence: bytes, **more: Any) -> list[dict[str, Any]]:
@@ -343,6 +352,24 @@ def test_an_endorsement_key_that_no_vendor_vouches_for_is_refused(
         enroll.challenge(enroll.request(tcti=other.tcti), ek_roots=machine.roots)
 
 
+def test_a_certificate_for_another_purpose_makes_no_endorsement_key() -> None:
+    """As a vendor's CA may have issued one for the same key; the same CA's endorsement certificate is taken."""
+    now = datetime.datetime.now(datetime.UTC)
+    request = enroll.request()
+    ek, _, _ = _core.tpm_key_read(bytes.fromhex(json.loads(request)["ek"]))
+    ca = Cert("ATLAS TEST TPM VENDOR", key("tpm vendor"), ca=True, end=int(now.timestamp()) + 86400)
+    for usage, accepted in (("2.23.133.8.1", True), ("2.23.133.8.3", False), ("1.3.6.1.5.5.7.3.1", False)):
+        builder = (
+            x509.CertificateBuilder(ca.subject, x509.Name([]), load_der_public_key(ek), 1)
+            .not_valid_before(now - datetime.timedelta(1))
+            .not_valid_after(now + datetime.timedelta(1))
+            .add_extension(x509.ExtendedKeyUsage([x509.ObjectIdentifier(usage)]), critical=False)
+        )
+        der = builder.sign(ca.private, hashes.SHA256()).public_bytes(Encoding.DER)
+        with contextlib.nullcontext() if accepted else pytest.raises(VerificationError, match="endorsement key"):
+            enroll.challenge(changed(request, ek_certificate=der.hex()), ek_roots=ca.pem().encode())
+
+
 def test_only_an_attestation_key_is_enrolled() -> None:
     unrestricted = forge.Tpm(attributes=forge.AK & ~(1 << 16)).public()
     with pytest.raises(VerificationError, match="no attestation key"):
@@ -430,6 +457,36 @@ def test_a_confidential_vm_of_azure_is_collected_and_verified(
     )
     assert good(result), result.explain()
     assert (result.kind, result.trust, result.hardware_rooted) == ("azure", "tee", False)  # the anchor is the test's
+
+
+# ----------------------------------------------------------------------------------------------------- the page
+
+PAGE = Path(__file__).parents[2] / "docs" / "attest-tpm.md"
+
+
+def test_the_commands_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    lines = [line for block in blocks for line in block.splitlines()]
+    assert len(lines) >= 12
+    for line in lines:
+        words = shlex.split(line)
+        if words[0] == "atlas":
+            assert main(words[1:]) == 0, line
+        else:
+            subprocess.run(line, shell=True, check=True)
+
+
+def test_the_policy_of_the_page_is_read_and_its_table_complete() -> None:
+    text = PAGE.read_text("utf-8")
+    example = re.search(r"```json\n(.*?)```", text, re.DOTALL)
+    assert example is not None
+    assert failed(judge(tpm.collect(DATA).raw, example[1].encode())) == {"tpm.trust"}
+    listed = re.findall(r"^\| `(\w+)` \| (?!nobody|your|a CA|the TDX)", text, re.MULTILINE)
+    values = {"require_log": False, "unchecked_revocation": "warn", "pcrs": {"sha256": {"7": ["00" * 32]}}}
+    for name in listed:
+        judge(tpm.collect(DATA).raw, json.dumps({"version": 1, "tpm": {name: values.get(name, [])}}).encode())
+    assert len(listed) == 5
 
 
 # ------------------------------------------------------------------------------------------------ without a TPM
