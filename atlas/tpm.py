@@ -80,6 +80,13 @@ def facts(tpm: _core.Tpm) -> dict[str, str]:
     return {"manufacturer": f"id:{manufacturer:08X}", "vendor": vendor.strip(), "firmware": f"{firmware:016x}"}
 
 
+def describe(tcti: str | None = None) -> dict[str, str]:
+    """What the TPM says of itself, and its attestation key's SHA-256, as a policy names it. Nothing is verified."""
+    with opened(tcti) as tpm:
+        spki, _, _ = _core.tpm_key_read(tpm.make_key(_AK, b""))
+        return facts(tpm) | {"ak_spki_sha256": hashlib.sha256(spki).hexdigest()}
+
+
 def attestation_key(tcti: str | None = None) -> bytes:
     """The TPMT_PUBLIC of this TPM's attestation key: the same each time."""
     with opened(tcti) as tpm:
@@ -263,3 +270,25 @@ class TpmKey:
                     hint="sign on the machine where `atlas keygen --tpm` ran, or make a new key",
                 )
             return _core.tpm_signature_raw(tpm.sign(hashlib.sha256(tbs).digest()))
+
+    def request(self, name: str) -> bytes:
+        """A certificate request (PEM) for a CA of your own."""
+        tbs = _core.csr_prepare(name, self.spki)
+        return _core.csr_finish(tbs, self.sign(tbs))
+
+
+def key_and_request(name: str, directory: str | os.PathLike[str], *, tcti: str | None = None) -> tuple[Path, Path]:
+    """Make a key in the TPM and a request for its certificate: (key.tpm, request.pem). Put what the CA issues beside
+    the key as chain.pem. Nothing that is there already is ever overwritten."""
+    key = TpmKey.new(tcti)
+    folder = Path(directory)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    files = folder / KEY_FILE, folder / "request.pem"
+    for path, content in zip(files, (key.file(), key.request(name)), strict=True):
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except FileExistsError:
+            raise UsageError("is there already, and keys are never overwritten", where=str(path)) from None
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+    return files

@@ -50,7 +50,7 @@ FIRST = {
 }
 REFUSAL = r"(?:atlas_error_set|atlas_error_at|atlas_ossl_fail|mismatch|refuse|bad|malformed)\("
 ROW = re.compile(r'^    \{"[a-z]+\.[a-z_0-9]+", ATLAS_GROUP_[A-Z]+, \w+\},\n', re.MULTILINE)
-BRANCH = re.compile(rf"\bif \(((?:[^;{{}}])*?)\) \{{\s+(?:return (?:\w[^;?]*? \? )?|ATLAS_TRY\(\s*|rc = ){REFUSAL}")
+BRANCH = re.compile(rf"\bif \(((?:[^;{{}}])*?)\) \{{\s+(?:return (?:\w[^;?]*? \? )?|ATLAS_TRY\(\s*|rc = )?{REFUSAL}")
 TERNARY = re.compile(rf"return ((?:[^;{{}}?])+?)\s*\? ATLAS_OK\s*:\s*{REFUSAL}")
 FALSE = re.compile(r"\b(?:if \((?P<if>(?:[^;{}])*?)\) \{\s+return false;)")
 

@@ -1,5 +1,6 @@
 """Hardware evidence: show it, collect it, verify it offline.
 
+  atlas attest info                             what this machine offers
   atlas attest info EVIDENCE                    the fields of a quote or report; nothing is verified
   atlas attest collect --out F                  ask the kernel (configfs-tsm) for a quote
   atlas attest collect --provider tpm --out F   ask a TPM
@@ -15,10 +16,12 @@ malformed, 6 could not be done or checked.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atlas.cli.attest_enroll import add_enroll, run_enroll
 from atlas.cli.options import add_json
+from atlas.escape import escape
 
 if TYPE_CHECKING:
     from atlas.cli.console import Console
@@ -44,7 +47,7 @@ def _pcrs(text: str) -> list[int]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     info = actions.add_parser("info", help="show the fields of evidence, unverified", allow_abbrev=False)
-    info.add_argument("evidence", metavar="EVIDENCE", help="a quote or report")
+    info.add_argument("evidence", metavar="EVIDENCE", nargs="?", help="a quote or report; without it: this machine")
     add_json(info)
     collect = actions.add_parser("collect", help="ask the kernel or a TPM for evidence", allow_abbrev=False)
     collect.add_argument(
@@ -101,9 +104,36 @@ def _read(path: str) -> bytes:
     return read_regular(path, limit=MAX_EVIDENCE_BYTES)
 
 
+def _machine() -> dict[str, dict[str, str]]:
+    """What could be asked for evidence here."""
+    from atlas import tpm, tsm
+    from atlas.errors import AtlasError
+
+    here = Path(tsm.REPORTS).is_dir()
+    kernel = {"offered": "yes" if here else "no", "path": tsm.REPORTS}
+    try:
+        return {"tsm": kernel, "tpm": {"offered": "yes"} | tpm.describe()}
+    except AtlasError as error:
+        return {"tsm": kernel, "tpm": {"offered": "no", "why": error.text}}
+
+
+def _show_machine(args: argparse.Namespace, console: Console) -> int:
+    found = _machine()
+    if args.json:
+        console.document({"verified": False, "machine": found})
+        return 0
+    console.result("evidence that this machine offers, nothing verified")
+    for provider, facts in found.items():
+        for name, value in facts.items():
+            console.result(f"  {provider} {name:15} {escape(value)}")
+    return 0
+
+
 def _info(args: argparse.Namespace, console: Console) -> int:
     from atlas.attest import kind_of, plain, read_claims
 
+    if args.evidence is None:
+        return _show_machine(args, console)
     evidence = _read(args.evidence)
     kind = kind_of(evidence)
     claims = plain(read_claims(evidence, kind=kind))

@@ -34,12 +34,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="signature algorithm",
     )
     parser.add_argument("--tpm", action="store_true", help="make the key in this machine's TPM; it never leaves it")
+    parser.add_argument("--csr", action="store_true", help="with --tpm: no development CA, a request for a CA of yours")
     add_json(parser)
 
 
+def _request(args: argparse.Namespace, console: Console) -> int:
+    from atlas.tpm import key_and_request
+
+    key, request = key_and_request(args.name, args.directory)
+    if args.json:
+        console.document({"name": args.name, "alg": "ES256", "files": {"key": str(key), "request": str(request)}})
+        return 0
+    console.result(f"{escape(str(key))}  stands for the key in the TPM")
+    console.result(f"{escape(str(request))}  send it to your CA; what it issues goes beside the key as chain.pem")
+    return 0
+
+
 def run(args: argparse.Namespace, console: Console) -> int:
+    from atlas.errors import UsageError
     from atlas.sign import keygen
 
+    if args.csr:
+        if not args.tpm:
+            raise UsageError("--csr goes with --tpm", hint="for a key in a file, `openssl req -new` makes a request")
+        return _request(args, console)
     made = keygen(args.name, args.directory, alg=args.alg, tpm=args.tpm)
     files = {"root": str(made.root), "chain": str(made.chain), "key": str(made.key), "root_key": str(made.root_key)}
     if args.json:

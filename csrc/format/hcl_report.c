@@ -55,11 +55,12 @@ int atlas_hcl_report_read(struct atlas_span bytes, struct atlas_hcl_report *ret_
 /* RFC 4648, 5, without padding; bits left over must be zero. */
 static bool decode_base64url(struct atlas_span text, struct atlas_buf *out)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    static const char digits[64] = /* and no NUL */
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     uint32_t bits = 0;
     unsigned have = 0;
     for (size_t i = 0; i < text.n; i++) {
-        const char *digit = memchr(digits, text.p[i], 64);
+        const char *digit = memchr(digits, text.p[i], sizeof digits);
         if (digit == NULL) {
             return false;
         }

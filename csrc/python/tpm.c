@@ -545,7 +545,39 @@ static PyObject *ek_chain_check(PyObject *module, PyObject *args)
     return atlas_py_none_result(module, rc, &error);
 }
 
+static PyObject *csr_prepare(PyObject *module, PyObject *args)
+{
+    struct atlas_error error = ATLAS_ERROR_INIT;
+    struct atlas_buf tbs = ATLAS_BUF_INIT;
+    const char *name;
+    Py_ssize_t n;
+    Py_buffer spki;
+    if (!PyArg_ParseTuple(args, "s#y*:csr_prepare", &name, &n, &spki)) {
+        return NULL;
+    }
+    int rc = atlas_csr_prepare(atlas_span_of(name, (size_t)n), atlas_py_span(&spki), &tbs, &error);
+    PyBuffer_Release(&spki);
+    return atlas_py_buf_result(module, rc, &tbs, &error);
+}
+
+static PyObject *csr_finish(PyObject *module, PyObject *args)
+{
+    struct atlas_error error = ATLAS_ERROR_INIT;
+    struct atlas_buf pem = ATLAS_BUF_INIT;
+    Py_buffer tbs;
+    Py_buffer signature;
+    if (!PyArg_ParseTuple(args, "y*y*:csr_finish", &tbs, &signature)) {
+        return NULL;
+    }
+    int rc = atlas_csr_finish(atlas_py_span(&tbs), atlas_py_span(&signature), &pem, &error);
+    PyBuffer_Release(&tbs);
+    PyBuffer_Release(&signature);
+    return atlas_py_buf_result(module, rc, &pem, &error);
+}
+
 static PyMethodDef functions[] = {
+    {"csr_prepare", csr_prepare, METH_VARARGS, "What the key has to sign for a certificate request: (name, SPKI)."},
+    {"csr_finish", csr_finish, METH_VARARGS, "The request in PEM: (what was signed, r || s)."},
     {"ek_chain_check", ek_chain_check, METH_VARARGS, "Raise unless the EK's chain leads to a root: (DERs, PEM, at)."},
     {"tpm_key_read", tpm_key_read, METH_O, "(SPKI, name, is it an attestation key) of a TPMT_PUBLIC."},
     {"tpm_signature_raw", tpm_signature_raw, METH_O, "r || s of a TPMT_SIGNATURE on P-256."},

@@ -98,6 +98,16 @@ def test_a_quote_of_a_tpm_is_verified_by_openssl_alone() -> None:
     assert set(result.claims["pcrs"]["sha256"]) == {str(n) for n in range(16)}
 
 
+def test_info_shows_the_tpm_and_the_key_to_pin(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    assert main(["attest", "info", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["machine"]["tpm"]
+    assert shown["offered"] == "yes" and shown["vendor"] == "SW   TPM"
+    assert shown["ak_spki_sha256"] == read_claims(tpm.collect(DATA).raw)["ak_spki_sha256"].hex()
+    monkeypatch.setenv("ATLAS_TCTI", "swtpm:path=/nowhere")
+    assert main(["attest", "info"]) == 0
+    assert "no TPM answers" in capsys.readouterr().out
+
+
 def test_a_quote_of_nobody_known_is_self_asserted() -> None:
     result = judge(tpm.collect(DATA).raw, policy())
     assert (result.signature, result.trust, failed(result)) == (False, "self-asserted", {"tpm.trust"})
@@ -236,6 +246,42 @@ def test_the_key_of_another_tpm_does_not_sign(tmp_path: Path, other: swtpm.Swtpm
     monkeypatch.setenv("ATLAS_TCTI", other.tcti)
     with pytest.raises(KeyFileError, match="not the one that the key was made in"):
         signer.sign(b"x")
+
+
+def test_a_ca_of_ones_own_issues_the_certificate(tmp_path: Path) -> None:
+    """The request is read, and the certificate made, by somebody else's code."""
+    keys = tmp_path / "keys"
+    assert main(["keygen", str(keys), "--name", "Alice", "--tpm", "--csr"]) == 0
+    request = x509.load_pem_x509_csr((keys / "request.pem").read_bytes())
+    assert request.is_signature_valid and request.subject.rfc4514_string() == "CN=Alice"
+    now = datetime.datetime.now(datetime.UTC)
+    ca = Cert("ATLAS TEST CA", key("own ca"), ca=True, end=int(now.timestamp()) + 86400)
+    ca_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.private.public_key())
+    usage = x509.KeyUsage(True, False, False, False, False, False, False, False, False)
+    builder = (
+        x509.CertificateBuilder(ca.subject, request.subject, request.public_key(), 2)
+        .not_valid_before(now - datetime.timedelta(1))
+        .not_valid_after(now + datetime.timedelta(1))
+        .add_extension(usage, critical=True)
+        .add_extension(x509.ExtendedKeyUsage([x509.ObjectIdentifier("1.3.6.1.5.5.7.3.4")]), critical=False)
+        .add_extension(ca_key, critical=False)
+    )
+    (keys / "chain.pem").write_bytes(builder.sign(ca.private, hashes.SHA256()).public_bytes(Encoding.PEM))
+    (tmp_path / "root.pem").write_text(ca.pem())
+    model = tmp_path / "model.bin"
+    model.write_bytes(b"weights")
+    assert main(["sign", str(model), "--key", f"tpm:{keys / 'key.tpm'}", "--no-store"]) == 0
+    assert main(["verify", str(model), "--trust", str(tmp_path / "root.pem")]) == 0
+    assert main(["keygen", str(keys), "--name", "Alice", "--tpm", "--csr"]) == 2  # never overwritten
+    assert main(["keygen", str(tmp_path / "x"), "--name", "Alice", "--csr"]) == 2
+
+
+def test_a_request_that_the_key_did_not_sign_is_not_written() -> None:
+    made = tpm.TpmKey.new()
+    tbs = _core.csr_prepare("Alice", made.spki)
+    for signature in (bytes(64), b"\1" * 64, made.sign(tbs + b"x"), b"", made.sign(tbs)[:-1]):
+        with pytest.raises(AtlasError):
+            _core.csr_finish(tbs, signature)
 
 
 def test_a_key_file_that_is_none_and_a_chain_of_another_key_are_refused(tmp_path: Path) -> None:

@@ -273,4 +273,11 @@ int atlas_keygen_for(struct atlas_span name, struct atlas_span spki, unsigned ye
                      struct atlas_error *error) ATLAS_MUST_CHECK;
 void atlas_keygen_release(struct atlas_keygen *keygen); /* wipes the keys */
 
+/* A certificate request for a P-256 key that lives elsewhere: append what it has to sign with ES256; then, with that
+ * signature (r || s), the request as PEM. ATLAS_E_SIGNATURE: it is not of these bytes by this key. */
+int atlas_csr_prepare(struct atlas_span name, struct atlas_span spki, struct atlas_buf *ret_tbs,
+                      struct atlas_error *error) ATLAS_MUST_CHECK;
+int atlas_csr_finish(struct atlas_span tbs, struct atlas_span signature, struct atlas_buf *ret_pem,
+                     struct atlas_error *error) ATLAS_MUST_CHECK;
+
 #endif
