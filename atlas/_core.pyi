@@ -22,6 +22,8 @@ def measure_file(
     tree: bool = True,
     threads: int = 0,
     progress: _Progress = None,
+    cache: Cache | None = None,
+    cache_share: int = 0,
 ) -> _File: ...
 def measure_fd(
     fd: int,
@@ -39,7 +41,30 @@ def measure_directory(
     ignore: Iterable[str] = (),
     threads: int = 0,
     progress: _Progress = None,
+    cache: Cache | None = None,
+    cache_share: int = 0,
 ) -> _Directory: ...
+
+class _CacheUse(TypedDict):
+    trusted: bool
+    false: bool
+    files: int
+    checked: int
+    verity: int
+
+@final
+class Cache:
+    def __new__(cls, alg: str, key: Buffer, boot: Buffer, saved: Buffer = b"") -> Cache: ...
+    def merge(self, saved: Buffer, /) -> None: ...
+    def save(self) -> bytes: ...
+    def use(self) -> _CacheUse: ...
+    @property
+    def state(self) -> Literal["empty", "sound", "old", "damaged"]: ...
+    @property
+    def changed(self) -> bool: ...
+    @property
+    def count(self) -> int: ...
+
 @final
 class Measurer:
     def __new__(cls, alg: str = "sha256", flat: bool = True, tree: bool = True, threads: int = 0) -> Measurer: ...

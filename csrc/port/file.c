@@ -39,7 +39,9 @@ static int fail(struct atlas_error *error, const char *where, const char *what)
 
 /* -------------------------------------------------------------------------------------------------- stat */
 
-static enum atlas_file_type type_of(mode_t mode)
+#define STAT_MASK (STATX_BASIC_STATS | STATX_BTIME)
+
+static enum atlas_file_type type_of(uint16_t mode)
 {
     if (S_ISREG(mode)) {
         return ATLAS_FILE_REGULAR;
@@ -50,17 +52,20 @@ static enum atlas_file_type type_of(mode_t mode)
     return S_ISLNK(mode) ? ATLAS_FILE_LINK : ATLAS_FILE_OTHER;
 }
 
-static struct atlas_file_id id_of(const struct stat *s)
+static struct atlas_file_id id_of(const struct statx *s)
 {
+    bool is_born = (s->stx_mask & STATX_BTIME) != 0;
     return (struct atlas_file_id){
-        .type = type_of(s->st_mode),
-        .device = s->st_dev,
-        .inode = s->st_ino,
-        .size = s->st_size > 0 ? (uint64_t)s->st_size : 0,
-        .mtime_s = s->st_mtim.tv_sec,
-        .mtime_ns = s->st_mtim.tv_nsec,
-        .ctime_s = s->st_ctim.tv_sec,
-        .ctime_ns = s->st_ctim.tv_nsec,
+        .type = type_of(s->stx_mode),
+        .device = (uint64_t)s->stx_dev_major << 32 | s->stx_dev_minor,
+        .inode = s->stx_ino,
+        .size = s->stx_size,
+        .mtime_s = s->stx_mtime.tv_sec,
+        .mtime_ns = s->stx_mtime.tv_nsec,
+        .ctime_s = s->stx_ctime.tv_sec,
+        .ctime_ns = s->stx_ctime.tv_nsec,
+        .btime_s = is_born ? s->stx_btime.tv_sec : 0,
+        .btime_ns = is_born ? s->stx_btime.tv_nsec : 0,
     };
 }
 
@@ -72,14 +77,15 @@ bool atlas_file_is_same(const struct atlas_file_id *a, const struct atlas_file_i
 bool atlas_file_id_equal(const struct atlas_file_id *a, const struct atlas_file_id *b)
 {
     return atlas_file_is_same(a, b) && a->size == b->size && a->mtime_s == b->mtime_s && a->mtime_ns == b->mtime_ns &&
-           a->ctime_s == b->ctime_s && a->ctime_ns == b->ctime_ns;
+           a->ctime_s == b->ctime_s && a->ctime_ns == b->ctime_ns && a->btime_s == b->btime_s &&
+           a->btime_ns == b->btime_ns;
 }
 
 int atlas_file_stat(int dir, const char *name, bool follow, const char *where, struct atlas_file_id *ret_id,
                     struct atlas_error *error)
 {
-    struct stat s;
-    if (fstatat(dir, name, &s, follow ? 0 : AT_SYMLINK_NOFOLLOW) != 0) {
+    struct statx s;
+    if (statx(dir, name, AT_NO_AUTOMOUNT | (follow ? 0 : AT_SYMLINK_NOFOLLOW), STAT_MASK, &s) != 0) {
         return fail(error, where, "cannot look at it");
     }
     *ret_id = id_of(&s);
@@ -88,8 +94,8 @@ int atlas_file_stat(int dir, const char *name, bool follow, const char *where, s
 
 int atlas_file_stat_fd(int fd, const char *where, struct atlas_file_id *ret_id, struct atlas_error *error)
 {
-    struct stat s;
-    if (fstat(fd, &s) != 0) {
+    struct statx s;
+    if (statx(fd, "", AT_EMPTY_PATH, STAT_MASK, &s) != 0) {
         return fail(error, where, "cannot look at it");
     }
     *ret_id = id_of(&s);

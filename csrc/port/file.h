@@ -31,6 +31,8 @@ struct atlas_file_id {
     int64_t mtime_ns;
     int64_t ctime_s;
     int64_t ctime_ns;
+    int64_t btime_s; /* birth; 0 where the file system does not know it */
+    int64_t btime_ns;
 };
 
 bool atlas_file_id_equal(const struct atlas_file_id *a, const struct atlas_file_id *b);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/path.h"
+#include "port/volume.h"
 
 /* A directory still to be visited. */
 struct place {
@@ -132,6 +133,29 @@ static int add_link(struct walker *w, const char *path, const char *target)
     return ATLAS_OK;
 }
 
+/* Before it is listed. */
+static int add_directory(struct walker *w, const struct place *at, int dir)
+{
+    const char *real = at->real != NULL ? at->real : at->path;
+    struct atlas_walk *walk = w->walk;
+    struct atlas_walk_directory directory = {.real = join("", real)};
+    void *directories = walk->directories;
+    int rc = directory.real != NULL ? ATLAS_OK : no_memory(w->error);
+    ATLAS_TRY(rc);
+    ATLAS_TRY(atlas_file_stat_fd(dir, at->path, &directory.id, w->error));
+    bool grown = grow(&directories, &walk->cap_directories, walk->n_directories, sizeof *walk->directories);
+    walk->directories = directories;
+    if (!grown) {
+        rc = no_memory(w->error);
+        goto out;
+    }
+    walk->directories[walk->n_directories++] = directory;
+    directory.real = NULL;
+out:
+    free(directory.real);
+    return rc;
+}
+
 void atlas_walk_release(struct atlas_walk *w)
 {
     for (size_t i = 0; i < w->n_files; i++) {
@@ -142,8 +166,12 @@ void atlas_walk_release(struct atlas_walk *w)
         free(w->links[i].path);
         free(w->links[i].target);
     }
+    for (size_t i = 0; i < w->n_directories; i++) {
+        free(w->directories[i].real);
+    }
     free(w->files);
     free(w->links);
+    free(w->directories);
     atlas_link_scope_release(&w->scope);
     *w = ATLAS_WALK_INIT;
 }
@@ -362,6 +390,7 @@ static int visit(struct walker *w, const struct place *at)
     atlas_path_where(at->path, true, where, sizeof where);
     rc = atlas_file_open_beneath(w->walk->scope.root, real_of(at), where, &l.dir, &cause);
     ATLAS_TRY(pass_on(w, rc, at->path, &cause));
+    ATLAS_TRY(add_directory(w, at, l.dir));
     ATLAS_TRY(atlas_file_list(l.dir, where, ATLAS_MAX_FILES - w->entries, &l.text, &l.n, w->error));
     w->entries += l.n;
     ATLAS_TRY(listing_sort(w, &l));
@@ -494,6 +523,30 @@ const char *atlas_walk_difference(const struct atlas_walk *before, const struct 
         }
     }
     return NULL;
+}
+
+static bool is_older(const struct atlas_file_id *id, int64_t since)
+{
+    return atlas_volume_nanoseconds(id->mtime_s, id->mtime_ns) < since &&
+           atlas_volume_nanoseconds(id->ctime_s, id->ctime_ns) < since;
+}
+
+bool atlas_walk_is_still(const struct atlas_walk *w, int64_t since)
+{
+    struct atlas_file_id now = {0};
+    bool still = w->n_links == 0; /* a link's way may lead through directories that were not listed */
+    for (size_t i = 0; still && i < w->n_files; i++) {
+        still = is_older(&w->files[i].id, since);
+    }
+    for (size_t i = 0; still && i < w->n_directories; i++) {
+        const struct atlas_walk_directory *d = &w->directories[i];
+        int fd = ATLAS_FILE_CLOSED;
+        still = is_older(&d->id, since) &&
+                atlas_file_open_beneath(w->scope.root, d->real, d->real, &fd, NULL) == ATLAS_OK &&
+                atlas_file_stat_fd(fd, d->real, &now, NULL) == ATLAS_OK && atlas_file_id_equal(&now, &d->id);
+        atlas_file_close(&fd);
+    }
+    return still;
 }
 
 /* ------------------------------------------------------------------------------------------------- open */

@@ -23,6 +23,12 @@ struct atlas_walk_link {
     char *target; /* as the link has it */
 };
 
+/* A directory that was listed, as it was before. */
+struct atlas_walk_directory {
+    char *real; /* relative to the root */
+    struct atlas_file_id id;
+};
+
 /* Owner. Both lists are sorted bytewise by path; no path is there twice. */
 struct atlas_walk {
     struct atlas_link_scope scope;
@@ -32,6 +38,9 @@ struct atlas_walk {
     struct atlas_walk_link *links;
     size_t n_links;
     size_t cap_links;
+    struct atlas_walk_directory *directories; /* in no order */
+    size_t n_directories;
+    size_t cap_directories;
 };
 
 #define ATLAS_WALK_INIT ((struct atlas_walk){.scope = ATLAS_LINK_SCOPE(ATLAS_FILE_CLOSED)})
@@ -46,6 +55,11 @@ void atlas_walk_release(struct atlas_walk *w);
 
 /* A path that two walks of the same directory disagree about (borrowed); NULL when they agree. */
 const char *atlas_walk_difference(const struct atlas_walk *before, const struct atlas_walk *after);
+
+/* Is everything still as it was at `since` (nanoseconds on the clock that files are stamped from), with certainty?
+ * Then the walk is a picture of one moment: no file had changed when it was looked at, and no directory has since. Where
+ * there are links, the answer is no. */
+bool atlas_walk_is_still(const struct atlas_walk *w, int64_t since);
 
 /* Opens files of a walk one after the other, keeping the last directory open. For one thread. */
 struct atlas_walk_opener {

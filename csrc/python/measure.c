@@ -55,13 +55,14 @@ PyObject *atlas_py_measurement(const struct atlas_measurement *m)
 /* ------------------------------------------------------------------------------------------------- files */
 
 PyDoc_STRVAR(measure_file_doc,
-             "measure_file(path, *, alg='sha256', flat=True, tree=True, threads=0, progress=None)\n--\n\n"
+             "measure_file(path, *, alg='sha256', flat=True, tree=True, threads=0, progress=None,\n"
+             "             cache=None, cache_share=0)\n--\n\n"
              "(kind, flat, tree, size, files, oms) of a regular file; digests are (algorithm, bytes) or None.\n"
              "progress(done, total) may return False, or raise, to stop.");
 
 static PyObject *measure_file(PyObject *module, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"path", "alg", "flat", "tree", "threads", "progress", NULL};
+    static char *names[] = {"path", "alg", "flat", "tree", "threads", "progress", "cache", "cache_share", NULL};
     struct atlas_py_caller caller = {.progress = Py_None};
     struct atlas_measure_options options;
     struct atlas_measurement m;
@@ -72,15 +73,19 @@ static PyObject *measure_file(PyObject *module, PyObject *args, PyObject *kwargs
     int flat = 1;
     int tree = 1;
     int threads = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O&|$sppiO:measure_file", names, PyUnicode_FSConverter, &path, &alg,
-                                     &flat, &tree, &threads, &caller.progress)) {
+    PyObject *cache = Py_None;
+    unsigned long share = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O&|$sppiOOk:measure_file", names, PyUnicode_FSConverter, &path,
+                                     &alg, &flat, &tree, &threads, &caller.progress, &cache, &share)) {
         return NULL;
     }
-    if (atlas_py_options_arg(alg, flat, tree, threads, &caller, &options) == 0) {
+    if (atlas_py_options_arg(alg, flat, tree, threads, &caller, &options) == 0 &&
+        atlas_py_cache_enter(cache, share, &options) == 0) {
         const char *name = PyBytes_AsString(path);
         caller.thread = PyEval_SaveThread();
         int rc = atlas_measure_file(name, &options, &m, &error);
         PyEval_RestoreThread(caller.thread);
+        atlas_py_cache_leave(cache);
         result = rc == ATLAS_OK ? atlas_py_measurement(&m) : atlas_py_raise(module, &error);
     }
     Py_DECREF(path);
@@ -201,13 +206,14 @@ static PyObject *directory_run(PyObject *module, const char *path, const struct 
 
 PyDoc_STRVAR(
     measure_directory_doc,
-    "measure_directory(path, *, alg='sha256', ignore=(), threads=0, progress=None)\n--\n\n"
+    "measure_directory(path, *, alg='sha256', ignore=(), threads=0, progress=None, cache=None, cache_share=0)\n"
+    "--\n\n"
     "(kind, flat, tree, size, files, oms, index, links): flat is the digest of the index, links maps the paths\n"
     "of links that were followed to their targets, both encoded like paths of the index.");
 
 static PyObject *measure_directory(PyObject *module, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"path", "alg", "ignore", "threads", "progress", NULL};
+    static char *names[] = {"path", "alg", "ignore", "threads", "progress", "cache", "cache_share", NULL};
     struct atlas_py_caller caller = {.progress = Py_None};
     struct atlas_measure_options options;
     PyObject *path = NULL;
@@ -215,13 +221,17 @@ static PyObject *measure_directory(PyObject *module, PyObject *args, PyObject *k
     PyObject *result = NULL;
     const char *alg = "sha256";
     int threads = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O&|$sOiO:measure_directory", names, PyUnicode_FSConverter, &path,
-                                     &alg, &ignore, &threads, &caller.progress)) {
+    PyObject *cache = Py_None;
+    unsigned long share = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O&|$sOiOOk:measure_directory", names, PyUnicode_FSConverter, &path,
+                                     &alg, &ignore, &threads, &caller.progress, &cache, &share)) {
         return NULL;
     }
     ignore = ignore != NULL ? atlas_py_names_arg(ignore) : PyTuple_New(0);
-    if (ignore != NULL && atlas_py_options_arg(alg, 1, 1, threads, &caller, &options) == 0) {
+    if (ignore != NULL && atlas_py_options_arg(alg, 1, 1, threads, &caller, &options) == 0 &&
+        atlas_py_cache_enter(cache, share, &options) == 0) {
         result = directory_run(module, PyBytes_AsString(path), &options, &caller, ignore);
+        atlas_py_cache_leave(cache);
     }
     Py_XDECREF(ignore);
     Py_DECREF(path);
@@ -519,5 +529,8 @@ int atlas_py_measure_exec(PyObject *module)
     if (rc < 0 || PyModule_AddFunctions(module, functions) < 0) {
         return -1;
     }
-    return atlas_py_part_exec(module) < 0 ? -1 : atlas_py_merkle_exec(module);
+    if (atlas_py_part_exec(module) < 0 || atlas_py_cache_exec(module) < 0) {
+        return -1;
+    }
+    return atlas_py_merkle_exec(module);
 }

@@ -24,8 +24,9 @@ struct atlas_module_state {
 };
 
 /* Each stage adds its functions and types to the module: 0, or -1 with an exception set. */
-int atlas_py_measure_exec(PyObject *module); /* calls the next two */
+int atlas_py_measure_exec(PyObject *module); /* calls the next three */
 int atlas_py_part_exec(PyObject *module);
+int atlas_py_cache_exec(PyObject *module);
 int atlas_py_merkle_exec(PyObject *module);
 int atlas_py_tensor_exec(PyObject *module);
 int atlas_py_claim_exec(PyObject *module);

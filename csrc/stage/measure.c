@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/path.h"
+#include "stage/measure_cache.h"
 #include "stage/measure_scan.h"
 
 int atlas_measure_options_check(const struct atlas_measure_options *options, struct atlas_error *error)
@@ -91,18 +92,17 @@ out:
     return rc;
 }
 
-static int measure_named(int fd, const char *where, const struct atlas_measure_options *options,
-                         struct atlas_measurement *ret_measurement, struct atlas_error *error)
+static int measure_read(int fd, const char *where, const struct atlas_measure_options *options,
+                        const struct atlas_file_id *id, struct atlas_measurement *ret_measurement,
+                        struct atlas_error *error)
 {
-    struct atlas_file_id id = {0};
     struct atlas_sink sink = {0};
     struct atlas_meter meter;
     struct atlas_measurement m = {0};
     int rc;
     atlas_meter_init(&meter, &options->progress);
-    ATLAS_TRY(atlas_file_stat_fd(fd, where, &id, error));
     ATLAS_TRY(atlas_sink_init(&sink, options, error));
-    meter.total = id.size;
+    meter.total = id->size;
     ATLAS_TRY(atlas_meter_tick(&meter, true, error));
     struct atlas_measure_job job = {.fd = fd, .where = where, .sink = &sink, .meter = &meter, .is_caller = true,
                                     .threads = atlas_pool_threads(options->threads)};
@@ -112,6 +112,79 @@ static int measure_named(int fd, const char *where, const struct atlas_measure_o
     *ret_measurement = m;
 out:
     atlas_sink_release(&sink);
+    return rc;
+}
+
+/* What is known of the file, without reading it. */
+static int measure_known(const struct atlas_memory *memory, const struct atlas_file_id *id,
+                         const struct atlas_measure_options *options, const struct atlas_cache_hit *hit,
+                         struct atlas_measurement *ret_measurement, struct atlas_error *error)
+{
+    struct atlas_measurement m = {.kind = ATLAS_KIND_FILE, .size = id->size, .files = 1};
+    int rc = ATLAS_OK;
+    if (options->flat) {
+        m.flat = hit->flat;
+        ATLAS_TRY(atlas_oms_root(options->alg, atlas_digest_span(&m.flat), &m.oms, error));
+    }
+    if (options->tree) {
+        m.tree = hit->tree;
+    }
+    memory->use->files = 1;
+    memory->use->verity = hit->is_verity ? 1 : 0;
+    *ret_measurement = m;
+out:
+    return rc;
+}
+
+/* Compare with what was known, and remember. */
+static int measure_keep(const struct atlas_memory *memory, int fd, const char *where,
+                        const struct atlas_memory_look *look, const struct atlas_file_id *before,
+                        const struct atlas_cache_hit *known, const struct atlas_measurement *m,
+                        struct atlas_error *error)
+{
+    struct atlas_cache_hit now = {.flat = m->flat, .tree = m->tree, .is_verity = look->is_verity};
+    struct atlas_file_id after = {0};
+    int rc = ATLAS_OK;
+    if (memory->use == NULL) {
+        return ATLAS_OK;
+    }
+    if (known != NULL) {
+        memory->use->checked = 1;
+        memory->use->is_false = !atlas_memory_agrees(known, m);
+    }
+    if (memory->use->is_false) {
+        atlas_cache_forget(memory->use->cache);
+        memory->use->checked = 0;
+    }
+    ATLAS_TRY(atlas_file_stat_fd(fd, where, &after, error));
+    if (atlas_file_id_equal(before, &after) && atlas_memory_may_keep(memory, look, before)) {
+        ATLAS_TRY(atlas_cache_put(memory->use->cache, &memory->volume, before, &now, error));
+    }
+out:
+    return rc;
+}
+
+static int measure_named(int fd, const char *where, const struct atlas_measure_options *options,
+                         struct atlas_measurement *ret_measurement, struct atlas_error *error)
+{
+    struct atlas_file_id id = {0};
+    struct atlas_memory memory;
+    struct atlas_memory_look look;
+    struct atlas_cache_hit hit = {0};
+    struct atlas_measurement m = {0};
+    int rc;
+    ATLAS_TRY(atlas_file_stat_fd(fd, where, &id, error));
+    ATLAS_TRY(atlas_memory_begin(&memory, options, fd, &id, error));
+    bool is_known = atlas_memory_get(&memory, &id, options->flat, options->tree, &hit);
+    if (is_known && !atlas_memory_draws(&memory, 0)) {
+        return measure_known(&memory, &id, options, &hit, ret_measurement, error);
+    }
+    look = atlas_memory_look(&memory, fd);
+    ATLAS_TRY(atlas_file_stat_fd(fd, where, &id, error)); /* who wrote before the look is in these times */
+    ATLAS_TRY(measure_read(fd, where, options, &id, &m, error));
+    ATLAS_TRY(measure_keep(&memory, fd, where, &look, &id, is_known ? &hit : NULL, &m, error));
+    *ret_measurement = m;
+out:
     return rc;
 }
 

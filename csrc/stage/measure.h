@@ -37,12 +37,27 @@ struct atlas_progress {
     void *context;
 };
 
+/* Digests from before (cache.h, docs/measure.md): a file that is in this version since then is not read. */
+struct atlas_cache;
+
+struct atlas_measure_cache {
+    struct atlas_cache *cache; /* of the same algorithm; new digests are put into it */
+    uint32_t share;            /* how many in a million of the files that are known are read all the same */
+    /* Written by the measurement: */
+    bool is_trusted;  /* the file system's times can be relied on; else nothing was taken */
+    bool is_false;    /* a file that was read all the same was different: everything was read, the cache is empty */
+    uint64_t files;   /* not read */
+    uint64_t checked; /* known, read all the same, and the same */
+    uint64_t verity;  /* of those not read: the kernel guards their bytes */
+};
+
 struct atlas_measure_options {
     int alg;          /* enum atlas_alg; of flat and tree alike */
     unsigned threads; /* 0: one per CPU that this process may use */
     bool flat;
     bool tree;
     struct atlas_progress progress;
+    struct atlas_measure_cache *cache; /* NULL: none. For files and directories; parts and streams have none */
 };
 
 /* A regular file, by path (a link that the caller names is followed) or by descriptor (from offset 0 to the end; its

@@ -3,6 +3,7 @@
 #include "base/path.h"
 #include "base/utf8.h"
 #include "format/index.h"
+#include "stage/measure_cache.h"
 #include "stage/measure_scan.h"
 #include "stage/measure_walk.h"
 
@@ -17,14 +18,21 @@ struct hand {
     uint8_t *scratch;
 };
 
+/* What is to be done with a file. */
+enum { TO_READ = 0, IS_KNOWN, IS_KNOWN_VERITY, TO_CHECK, TO_KEEP, TO_KEEP_VERITY };
+
 struct batch {
     const struct atlas_measure_options *options;
+    const struct atlas_memory *memory;
+    uint8_t *states;  /* one of the above for each file */
+    atomic_bool is_false; /* a file that was checked is not what the cache said */
     const struct atlas_walk *walk;
     struct atlas_meter *meter;
     size_t digest_size;
     uint8_t *digests;  /* flat digests of all files in their order, then their trees */
     size_t *order;     /* large files first */
     size_t n_large;
+    size_t n_order;
     const size_t *todo; /* the part of order that is being worked on */
     unsigned inner;     /* threads inside one file */
     struct hand hands[ATLAS_MAX_THREADS];
@@ -33,6 +41,11 @@ struct batch {
 static int no_memory(struct atlas_error *error)
 {
     return atlas_error_set(error, ATLAS_E_NOMEM, "", "out of memory");
+}
+
+static bool is_known(const struct batch *b, size_t file)
+{
+    return b->states[file] == IS_KNOWN || b->states[file] == IS_KNOWN_VERITY;
 }
 
 static struct atlas_span flat_of(const struct batch *b, size_t file)
@@ -73,6 +86,21 @@ static void hand_release(struct hand *h)
     }
 }
 
+/* A file was read: is it what the cache said, and may it be remembered? */
+static void after_one(struct batch *b, size_t index, const struct atlas_measurement *m,
+                      const struct atlas_memory_look *look)
+{
+    const struct atlas_file_id *id = &b->walk->files[index].id;
+    struct atlas_cache_hit hit;
+    if (b->states[index] == TO_CHECK && atlas_memory_get(b->memory, id, true, true, &hit) &&
+        !atlas_memory_agrees(&hit, m)) {
+        atomic_store(&b->is_false, true);
+    }
+    if (b->states[index] == TO_READ && atlas_memory_may_keep(b->memory, look, id)) {
+        b->states[index] = look->is_verity ? TO_KEEP_VERITY : TO_KEEP;
+    }
+}
+
 static int measure_one(void *context, unsigned worker, uint64_t i, struct atlas_error *error)
 {
     struct batch *b = context;
@@ -86,12 +114,14 @@ static int measure_one(void *context, unsigned worker, uint64_t i, struct atlas_
     atlas_path_where(file->path, true, where, sizeof where);
     ATLAS_TRY(hand_init(h, b, error));
     ATLAS_TRY(atlas_walk_open(&h->opener, file, &fd, error));
+    struct atlas_memory_look look = atlas_memory_look(b->memory, fd);
     struct atlas_measure_job job = {.fd = fd, .where = where, .expected = &file->id, .sink = &h->sink,
                                     .scratch = h->scratch, .threads = b->inner, .meter = b->meter,
                                     .is_caller = worker == 0};
     ATLAS_TRY(atlas_measure_open_file(&job, &m, error));
     memcpy(b->digests + index * b->digest_size, m.flat.b, b->digest_size);
     memcpy(b->digests + (b->walk->n_files + index) * b->digest_size, m.tree.b, b->digest_size);
+    after_one(b, index, &m, &look);
     if (worker == 0) {
         ATLAS_TRY(atlas_meter_tick(b->meter, false, error));
     }
@@ -105,27 +135,24 @@ static int batch_plan(struct batch *b, struct atlas_error *error)
 {
     const struct atlas_walk *walk = b->walk;
     uint64_t total = 0;
-    b->digests = malloc(2 * walk->n_files * b->digest_size + 1);
-    b->order = malloc((walk->n_files + 1) * sizeof *b->order);
-    if (b->digests == NULL || b->order == NULL) {
-        return no_memory(error);
-    }
+    b->n_large = 0;
     for (size_t i = 0; i < walk->n_files; i++) {
         uint64_t size = walk->files[i].id.size;
         if (size > (uint64_t)INT64_MAX - total) {
             return atlas_error_set(error, ATLAS_E_LIMIT, "", "more bytes than can be counted");
         }
         total += size;
-        if (size >= LARGE_FILE) {
+        if (size >= LARGE_FILE && !is_known(b, i)) {
             b->order[b->n_large++] = i;
         }
     }
     size_t next = b->n_large;
     for (size_t i = 0; i < walk->n_files; i++) {
-        if (walk->files[i].id.size < LARGE_FILE) {
+        if (walk->files[i].id.size < LARGE_FILE && !is_known(b, i)) {
             b->order[next++] = i;
         }
     }
+    b->n_order = next;
     b->meter->total = total;
     return ATLAS_OK;
 }
@@ -142,7 +169,93 @@ static int batch_run(struct batch *b, struct atlas_error *error)
     ATLAS_TRY(atlas_pool_for(outer, b->n_large, measure_one, b, error));
     b->todo = b->order + b->n_large;
     b->inner = 1;
-    ATLAS_TRY(atlas_pool_for(threads, b->walk->n_files - b->n_large, measure_one, b, error));
+    ATLAS_TRY(atlas_pool_for(threads, b->n_order - b->n_large, measure_one, b, error));
+out:
+    return rc;
+}
+
+/* ------------------------------------------------------------------------------------------------- cache */
+
+#define LOOKUPS 1024 /* by one thread at a time */
+
+static int look_up(void *context, unsigned worker, uint64_t item, struct atlas_error *error)
+{
+    struct batch *b = context;
+    size_t end = (size_t)(item + 1) * LOOKUPS < b->walk->n_files ? (size_t)(item + 1) * LOOKUPS : b->walk->n_files;
+    (void)worker;
+    (void)error;
+    for (size_t i = (size_t)item * LOOKUPS; i < end; i++) {
+        struct atlas_cache_hit hit;
+        if (!atlas_memory_get(b->memory, &b->walk->files[i].id, true, true, &hit)) {
+            continue;
+        }
+        b->states[i] = atlas_memory_draws(b->memory, i) ? TO_CHECK : hit.is_verity ? IS_KNOWN_VERITY : IS_KNOWN;
+        if (is_known(b, i)) {
+            atomic_fetch_add(&b->meter->done, b->walk->files[i].id.size);
+        }
+        memcpy(b->digests + i * b->digest_size, hit.flat.b, b->digest_size);
+        memcpy(b->digests + (b->walk->n_files + i) * b->digest_size, hit.tree.b, b->digest_size);
+    }
+    return ATLAS_OK;
+}
+
+static int batch_look_up(struct batch *b, struct atlas_error *error)
+{
+    size_t n = b->walk->n_files;
+    int rc = ATLAS_OK;
+    b->digests = malloc(2 * n * b->digest_size + 1);
+    b->order = malloc((n + 1) * sizeof *b->order);
+    b->states = calloc(n + 1, sizeof *b->states);
+    if (b->digests == NULL || b->order == NULL || b->states == NULL) {
+        return no_memory(error);
+    }
+    if (b->memory->use != NULL) {
+        unsigned threads = atlas_pool_threads(b->options->threads);
+        ATLAS_TRY(atlas_pool_for(threads, (n + LOOKUPS - 1) / LOOKUPS, look_up, b, error));
+    }
+out:
+    return rc;
+}
+
+static void count_known(const struct batch *b)
+{
+    struct atlas_measure_cache *use = b->memory->use;
+    for (size_t i = 0; use != NULL && i < b->walk->n_files; i++) {
+        use->files += is_known(b, i);
+        use->verity += b->states[i] == IS_KNOWN_VERITY;
+        use->checked += b->states[i] == TO_CHECK;
+    }
+}
+
+/* Bytes that are not what the cache said in this version: nothing that it says is believed, everything is read. */
+static int batch_distrust(struct batch *b, struct atlas_error *error)
+{
+    struct atlas_measure_cache *use = b->memory->use;
+    int rc;
+    use->is_false = true;
+    use->files = use->checked = use->verity = 0;
+    atlas_cache_forget(use->cache);
+    memset(b->states, TO_READ, b->walk->n_files);
+    atomic_store(&b->meter->done, 0);
+    ATLAS_TRY(batch_run(b, error));
+out:
+    return rc;
+}
+
+static int batch_remember(const struct batch *b, struct atlas_error *error)
+{
+    struct atlas_cache_hit hit = {0};
+    int rc = ATLAS_OK;
+    for (size_t i = 0; b->memory->use != NULL && i < b->walk->n_files; i++) {
+        if (b->states[i] != TO_KEEP && b->states[i] != TO_KEEP_VERITY) {
+            continue;
+        }
+        hit.is_verity = b->states[i] == TO_KEEP_VERITY;
+        if (atlas_digest_set(&hit.flat, b->options->alg, flat_of(b, i)) &&
+            atlas_digest_set(&hit.tree, b->options->alg, tree_of(b, i))) {
+            ATLAS_TRY(atlas_cache_put(b->memory->use->cache, &b->memory->volume, &b->walk->files[i].id, &hit, error));
+        }
+    }
 out:
     return rc;
 }
@@ -154,6 +267,7 @@ static void batch_release(struct batch *b)
     }
     free(b->digests);
     free(b->order);
+    free(b->states);
     free(b);
 }
 
@@ -203,7 +317,12 @@ static int measure_walk(struct batch *b, struct atlas_buf *index, struct atlas_b
                         struct atlas_error *error)
 {
     int rc;
+    ATLAS_TRY(batch_look_up(b, error));
     ATLAS_TRY(batch_run(b, error));
+    count_known(b);
+    if (atomic_load(&b->is_false)) {
+        ATLAS_TRY(batch_distrust(b, error));
+    }
     *m = (struct atlas_measurement){.kind = ATLAS_KIND_DIRECTORY, .size = b->meter->total, .files = b->walk->n_files};
     ATLAS_TRY(write_index(b, index, m, error));
     atlas_measure_write_links(b->walk, links);
@@ -224,6 +343,8 @@ int atlas_measure_directory(const char *path, const struct atlas_measure_options
     struct atlas_buf links = ATLAS_BUF_INIT;
     struct atlas_measurement m;
     struct atlas_meter meter;
+    struct atlas_file_id id = {0};
+    struct atlas_memory memory;
     struct batch *b = NULL;
     int root = ATLAS_FILE_CLOSED;
     int rc;
@@ -233,6 +354,8 @@ int atlas_measure_directory(const char *path, const struct atlas_measure_options
     ATLAS_TRY(atlas_measure_options_check(&both, error));
     ATLAS_TRY(atlas_meter_tick(&meter, true, error));
     ATLAS_TRY(atlas_measure_open_root(path, where, &root, error));
+    ATLAS_TRY(atlas_file_stat_fd(root, where, &id, error));
+    ATLAS_TRY(atlas_memory_begin(&memory, &both, root, &id, error)); /* its clock before the first look */
     ATLAS_TRY(atlas_walk_run(root, ignore, n_ignore, &walk, error));
     b = calloc(1, sizeof *b);
     if (b == NULL) {
@@ -243,8 +366,12 @@ int atlas_measure_directory(const char *path, const struct atlas_measure_options
     b->walk = &walk;
     b->meter = &meter;
     b->digest_size = atlas_alg_size(both.alg);
+    b->memory = &memory;
     ATLAS_TRY(measure_walk(b, &index, &links, &m, error));
-    ATLAS_TRY(atlas_measure_check_unchanged(path, where, &walk, ignore, n_ignore, error));
+    if (b->n_order != 0 || memory.use == NULL || !atlas_walk_is_still(&walk, memory.start)) {
+        ATLAS_TRY(atlas_measure_check_unchanged(path, where, &walk, ignore, n_ignore, error));
+    }
+    ATLAS_TRY(batch_remember(b, error));
     ATLAS_TRY(atlas_meter_tick(&meter, true, error));
     atlas_buf_append(ret_index, atlas_buf_span(&index));
     atlas_buf_append(ret_links, atlas_buf_span(&links));

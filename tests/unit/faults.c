@@ -76,28 +76,18 @@ struct dirent *readdir(void *stream)
 
 #define TICK 40000000 /* nanoseconds: files are stamped from a clock that goes on only so often, as on older kernels */
 
-static void coarsen(struct timespec *time)
+static void coarsen(struct statx_timestamp *time)
 {
     time->tv_nsec -= is("tick") ? time->tv_nsec % TICK : 0;
 }
 
-int fstat(int fd, struct stat *s)
+int statx(int dir, const char *name, int flags, unsigned mask, struct statx *s)
 {
-    int (*real)(int, struct stat *);
-    *(void **)&real = dlsym(RTLD_NEXT, "fstat");
-    int rc = real(fd, s);
-    coarsen(&s->st_mtim);
-    coarsen(&s->st_ctim);
-    return rc;
-}
-
-int fstatat(int dir, const char *name, struct stat *s, int flags)
-{
-    int (*real)(int, const char *, struct stat *, int);
-    *(void **)&real = dlsym(RTLD_NEXT, "fstatat");
-    int rc = real(dir, name, s, flags);
-    coarsen(&s->st_mtim);
-    coarsen(&s->st_ctim);
+    int (*real)(int, const char *, int, unsigned, struct statx *);
+    *(void **)&real = dlsym(RTLD_NEXT, "statx");
+    int rc = real(dir, name, flags, mask, s);
+    coarsen(&s->stx_mtime);
+    coarsen(&s->stx_ctime);
     return rc;
 }
 
@@ -106,8 +96,8 @@ int clock_gettime(clockid_t clock, struct timespec *time)
     int (*real)(clockid_t, struct timespec *);
     *(void **)&real = dlsym(RTLD_NEXT, "clock_gettime");
     int rc = real(clock, time);
-    if (clock == CLOCK_REALTIME_COARSE) {
-        coarsen(time);
+    if (clock == CLOCK_REALTIME_COARSE && is("tick")) {
+        time->tv_nsec -= time->tv_nsec % TICK;
     }
     return rc;
 }

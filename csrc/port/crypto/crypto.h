@@ -42,6 +42,10 @@ int atlas_hasher_peek(const struct atlas_hasher *h, struct atlas_digest *ret_dig
                       struct atlas_error *error) ATLAS_MUST_CHECK;
 void atlas_hasher_release(struct atlas_hasher *h); /* also for a hasher that was only ATLAS_HASHER_INIT */
 
+/* HMAC-SHA-256 (RFC 2104). */
+int atlas_crypto_hmac(struct atlas_span key, struct atlas_span message, struct atlas_digest *ret_mac,
+                      struct atlas_error *error) ATLAS_MUST_CHECK;
+
 /* n unpredictable bytes from OpenSSL's generator, which reseeds itself after fork. */
 int atlas_crypto_random(uint8_t *ret_bytes, size_t n, struct atlas_error *error) ATLAS_MUST_CHECK;
 

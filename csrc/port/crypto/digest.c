@@ -1,6 +1,7 @@
 /* digest.c - digests and random bytes. */
 #include <limits.h>
 
+#include <openssl/hmac.h>
 #include <openssl/rand.h>
 
 #include "port/crypto/ossl.h"
@@ -107,6 +108,23 @@ void atlas_hasher_release(struct atlas_hasher *h)
 {
     EVP_MD_CTX_free(h->context);
     *h = ATLAS_HASHER_INIT;
+}
+
+int atlas_crypto_hmac(struct atlas_span key, struct atlas_span message, struct atlas_digest *ret_mac,
+                      struct atlas_error *error)
+{
+    const EVP_MD *md = atlas_ossl_md(ATLAS_SHA256);
+    struct atlas_digest mac = {.alg = ATLAS_SHA256, .n = 32};
+    unsigned n = 0;
+    if (key.n == 0 || key.n > INT_MAX) {
+        return atlas_error_set(error, ATLAS_E_ARG, where, "no key");
+    }
+    const uint8_t *p = message.p != NULL ? message.p : (const uint8_t *)"";
+    if (md == NULL || HMAC(md, key.p, (int)key.n, p, message.n, mac.b, &n) == NULL || n != mac.n) {
+        return atlas_ossl_fail(error, ATLAS_E_CRYPTO, where, "HMAC failed");
+    }
+    *ret_mac = mac;
+    return ATLAS_OK;
 }
 
 int atlas_crypto_random(uint8_t *ret_bytes, size_t n, struct atlas_error *error)
