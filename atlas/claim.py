@@ -288,6 +288,10 @@ def sign_manifest(
         ingredients.add(replace(item, name=check_name(item.name)))
     asset_type = asset_type or guess_type(name, measurement.kind)
     all_gaps = [*gaps, *ingredients.gaps]
+    for what, m in ((name, measurement), *((item.name, item.measurement) for item in inputs)):
+        if m.cache.files:
+            text = f"{m.cache.files} of {m.files} files were not read again: unchanged by the digest cache"
+            all_gaps.append(Gap(what, f"{text}, level {m.cache.level}"))
     when = when or datetime.now(UTC)
 
     own: dict[str, Any] = {f"{NAMESPACE}.measurement": _measurement(measurement, name, source)}

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Kind = Literal["file", "directory"]
 
+CacheLevel = Literal["off", "stat", "stat+sample"]
+CACHE_LEVELS: tuple[CacheLevel, ...] = ("off", "stat", "stat+sample")
+
 DIGEST_SIZES = {"sha256": 32, "sha384": 48, "sha512": 64}
 
 DEFAULT_IGNORE = (
@@ -79,6 +82,20 @@ class Tensors:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheUse:
+    """What of a measurement came from the digest cache. `level` is the one that was used, not the one asked for.
+
+    `files` were not read (`verity` of them are guarded by the kernel), `checked` were read all the same and agreed.
+    """
+
+    level: CacheLevel = "off"
+    files: int = 0
+    checked: int = 0
+    verity: int = 0
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """What is on disk (docs/manifest.md, "Digests").
 
@@ -96,6 +113,7 @@ class Measurement:
     links: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     ignore: tuple[str, ...] = ()
     tensors: Tensors | None = field(default=None, compare=False)
+    cache: CacheUse = field(default=CacheUse(), compare=False)
 
     @property
     def alg(self) -> str:

@@ -10,9 +10,10 @@ Several workers may share the work, each with --blocks or --share and --out, and
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from atlas.cli.options import add_json
+from atlas.cli.options import add_cache, add_json
 from atlas.errors import UsageError
 from atlas.escape import escape
 
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     part.add_argument("--share", metavar="K/N", type=_share, help="measure the K-th of N equal shares; needs --out")
     part.add_argument("--merge", metavar="RECORD", nargs="+", help="put the records of parts together")
     parser.add_argument("--out", metavar="RECORD", help="write a record here instead of printing a digest")
+    add_cache(parser)
     add_json(parser)
 
 
@@ -60,6 +62,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError("a part has no digest", hint="write its record with --out, then --merge all of them")
     if args.out and not is_part and args.merge is None:
         raise UsageError("--out goes with --blocks, --share or --merge")
+    if (is_part or args.merge is not None) and args.cache != "off":
+        raise UsageError("--cache does not go with parts")
     if (is_part or args.out) and args.flat:
         raise UsageError("--flat does not go with parts")
 
@@ -88,6 +92,7 @@ def _document(name: str | None, measured: Measurement) -> dict[str, Any]:
         "files": measured.files if measured.kind == "directory" else None,
         "flat": None if measured.flat is None else str(measured.flat),
         "tree": str(measured.tree),
+        "cache": asdict(measured.cache),
     }
 
 
@@ -104,6 +109,7 @@ def _measured(args: argparse.Namespace, console: Console) -> Measurement:
         flat=args.flat or args.json,
         tree=not args.flat or args.json,
         progress=console.progress(args.path),
+        cache=args.cache,
     )
 
 

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from atlas.files import read_regular
+from atlas.model import CACHE_LEVELS
 
 if TYPE_CHECKING:
     from atlas.policy import Policy
@@ -19,6 +20,15 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def add_manifest(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--manifest", metavar="FILE", help="the manifest to use instead of the sidecar or the store's")
+
+
+def add_cache(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cache",
+        choices=CACHE_LEVELS,
+        default="off",
+        help="do not read files again that have not changed since, by what the file system says (default: off)",
+    )
 
 
 def add_password(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from atlas.cli.options import add_json, add_password, password_of
+from atlas.cli.options import add_cache, add_json, add_password, password_of
 from atlas.errors import SystemFailure, UsageError
 from atlas.escape import escape
 
@@ -65,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="FILE", help="write the manifest here instead of beside PATH")
     parser.add_argument("--tsa", metavar="URL", help="RFC 3161 time-stamping authority to ask for the time")
     parser.add_argument("--no-store", action="store_true", help="keep no copy in the store")
+    add_cache(parser)
     add_json(parser)
 
 
@@ -75,26 +76,26 @@ def logical_name(path: str) -> str:
     return place.relative_to(here).as_posix() if place.is_relative_to(here) and place != here else place.name
 
 
-def _measure(path: str, console: Console) -> Measurement:
+def _measure(path: str, args: argparse.Namespace, console: Console) -> Measurement:
     from atlas.measure import measure
 
-    return measure(path, progress=console.progress(path))
+    return measure(path, progress=console.progress(path), cache=args.cache)
 
 
-def _measure_model(path: str, console: Console) -> Measurement:
+def _measure_model(path: str, args: argparse.Namespace, console: Console) -> Measurement:
     from atlas.tensors.attach import measure_model
 
-    measurement, why = measure_model(path, progress=console.progress(path))
+    measurement, why = measure_model(path, progress=console.progress(path), cache=args.cache)
     if why:
         console.note(f"{path}: no tensor table: {why}")
     return measurement
 
 
-def _input(path: str, relationship: str, role: str, console: Console) -> Input:
+def _input(path: str, relationship: str, role: str, args: argparse.Namespace, console: Console) -> Input:
     from atlas.model import Input
     from atlas.store import find_manifest
 
-    measurement = _measure(path, console)
+    measurement = _measure(path, args, console)
     found = find_manifest(path, measured=lambda _path: measurement)
     if found is None:
         console.note(f"{path}: has no manifest, recorded as of unknown provenance")
@@ -159,8 +160,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if not args.key:
         raise UsageError("no key", hint="give --key KEY or set ATLAS_KEY; `atlas keygen` makes one")
     signer = load_signer(args.key, chain=args.chain, password=password_of(args))
-    inputs = [_input(path, relationship, role, console) for path, relationship, role in args.ingredients]
-    measurement = _measure_model(args.path, console)
+    inputs = [_input(path, relationship, role, args, console) for path, relationship, role in args.ingredients]
+    measurement = _measure_model(args.path, args, console)
     signed = sign_manifest(
         measurement=measurement,
         name=args.name or logical_name(args.path),

@@ -203,7 +203,7 @@ class Inputs:
         chosen = (
             tuple(ignore) if isinstance(ignore, list) and all(isinstance(i, str) for i in ignore) else DEFAULT_IGNORE
         )
-        return measure(path, ignore=chosen)
+        return measure(path, ignore=chosen, cache=self._settings.cache)
 
 
 def _not_measured(_path: object) -> Measurement:

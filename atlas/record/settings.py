@@ -13,13 +13,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from atlas.cache import level_of
 from atlas.errors import UsageError
+from atlas.model import CacheLevel
 from atlas.policy import read_roots
 from atlas.record.names import find_root
 
 Mode = Literal["observe", "enforce", "off"]
 MODES = ("observe", "enforce", "off")
-_PROJECT_KEYS = frozenset(("key", "chain", "mode", "store", "name", "include", "exclude"))
+_PROJECT_KEYS = frozenset(("key", "chain", "mode", "store", "name", "include", "exclude", "cache"))
 _FORBIDDEN = frozenset(("trust", "policy", "signer", "roots"))
 
 NO_KEY_HINT = (
@@ -39,6 +41,7 @@ class Settings:
     root: Path
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    cache: CacheLevel = "off"  # of directories that are inputs; enforce reads everything
 
     def wants(self, name: str) -> bool:
         """Whether a file of this logical name is to be recorded."""
@@ -90,6 +93,7 @@ def resolve(
         raise UsageError(f"no such mode: {chosen_mode!r}", hint=f"one of: {', '.join(MODES)}")
     chosen_key = place(key, "ATLAS_KEY", "key")
     shelf = place(store, "ATLAS_STORE", "store")
+    cache = level_of(pick(None, "ATLAS_CACHE", "cache"))
     settings = Settings(
         mode=cast(Mode, chosen_mode),
         key=chosen_key,
@@ -100,6 +104,7 @@ def resolve(
         root=find_root(directory),
         include=_patterns(pick(include, "ATLAS_INCLUDE", "include"), "include"),
         exclude=_patterns(pick(exclude, "ATLAS_EXCLUDE", "exclude"), "exclude"),
+        cache=cache if chosen_mode == "observe" else "off",
     )
     if settings.mode == "enforce" and settings.trust is None:
         raise UsageError(

@@ -26,8 +26,8 @@ enum atlas_quiet {
 };
 
 /* Does anybody hold the file open for writing now? Times are taken when a write call begins and when a mapped page is
- * first touched, so bytes may change later than they say. Written-back pages are write-protected, so that the next store
- * through any mapping is seen: that is done first. */
+ * first touched, so bytes may change later than they say. Written-back pages are write-protected, so that the next
+ * store through any mapping is seen: that is done first. */
 enum atlas_quiet atlas_volume_quiet(int fd);
 
 /* Does the kernel itself guard the bytes (fs-verity)? Then they cannot change as long as the inode lives. */

@@ -57,8 +57,8 @@ void atlas_walk_release(struct atlas_walk *w);
 const char *atlas_walk_difference(const struct atlas_walk *before, const struct atlas_walk *after);
 
 /* Is everything still as it was at `since` (nanoseconds on the clock that files are stamped from), with certainty?
- * Then the walk is a picture of one moment: no file had changed when it was looked at, and no directory has since. Where
- * there are links, the answer is no. */
+ * Then the walk is a picture of one moment: no file had changed when it was looked at, and no directory has since.
+ * Where there are links, the answer is no. */
 bool atlas_walk_is_still(const struct atlas_walk *w, int64_t since);
 
 /* Opens files of a walk one after the other, keeping the last directory open. For one thread. */

@@ -284,7 +284,7 @@ int atlas_cache_new(int alg, struct atlas_span key, struct atlas_span boot, stru
     enum atlas_cache_state state = ATLAS_CACHE_EMPTY;
     int rc = ATLAS_OK;
     if (atlas_alg_size(alg) == 0 || key.n != ATLAS_CACHE_KEY_SIZE || boot.n == 0 || boot.n > BOOT_SIZE) {
-        return atlas_error_set(error, ATLAS_E_ARG, where, "no algorithm, no key of 32 bytes, or no start of the machine");
+        return atlas_error_set(error, ATLAS_E_ARG, where, "no algorithm, no key of 32 bytes, or no name of a start");
     }
     c = calloc(1, sizeof *c);
     if (c == NULL) {

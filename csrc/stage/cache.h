@@ -1,5 +1,5 @@
 /*
- * cache.h - digests of files that were measured before, by what the file system says of them (docs/measure.md, "Cache").
+ * cache.h - digests of files that were measured before, by what the file system says of them (docs/measure.md).
  *
  * The key is volume, device, inode, size, and the times of change of content, of anything, and of birth; the algorithm
  * is the cache's. An entry says: the file in exactly this version has these digests. Whoever puts one in has to know
@@ -57,6 +57,7 @@ void atlas_cache_forget(struct atlas_cache *c); /* everything */
 bool atlas_cache_is_changed(const struct atlas_cache *c);
 size_t atlas_cache_count(const struct atlas_cache *c);
 
-int atlas_cache_save(const struct atlas_cache *c, struct atlas_buf *ret_saved, struct atlas_error *error) ATLAS_MUST_CHECK;
+int atlas_cache_save(const struct atlas_cache *c, struct atlas_buf *ret_saved,
+                     struct atlas_error *error) ATLAS_MUST_CHECK;
 
 #endif

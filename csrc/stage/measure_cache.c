@@ -6,8 +6,8 @@
  * moment later may not show. */
 #define RACY_NANOSECONDS INT64_C(10000000)
 
-/* Where nobody tells who is writing, a write call may be under way since its file was stamped: one writes 2 GiB at most,
- * for which this is a slow disk's time. */
+/* Where nobody tells who is writing, a write call may be under way since its file was stamped: one writes 2 GiB at
+ * most, for which this is a slow disk's time. */
 #define UNKNOWN_NANOSECONDS (INT64_C(60) * 1000000000)
 
 int atlas_memory_begin(struct atlas_memory *m, const struct atlas_measure_options *options, int fd,

@@ -118,6 +118,30 @@ def test_a_directory_that_cannot_be_listed_to_its_end_is_an_error(library: Path,
     )
 
 
+VERITY = """
+import sys, time
+from atlas import _core
+time.sleep(0.03)
+cache = _core.Cache("sha256", bytes(32), b"boot")
+for _ in range(2):
+    m = _core.measure_file(sys.argv[1], cache=cache)
+print(m, cache.use()["trusted"], cache.use()["files"], cache.use()["verity"], sep="; ")
+"""
+
+
+@pytest.mark.parametrize(("fault", "verity"), [("none", 0), ("verity", 1), ("verity-eio", 0)])
+def test_a_file_that_the_kernel_guards_is_said_to_be_and_its_digest_stays_ours(
+    library: Path, file: Path, fault: str, verity: int
+) -> None:
+    """This is the ioctl's answer, made up where the kernel has no fs-verity; any error is a plain file."""
+    environment = {**os.environ, "LD_PRELOAD": str(library), "ATLAS_FAULT": fault}
+    command = [sys.executable, "-c", VERITY, file]
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    answer, trusted, *counts = run.stdout.strip().split("; ")
+    assert answer == str(measured(DATA))
+    assert counts == (["1", str(verity)] if trusted == "True" else ["0", "0"])
+
+
 ALLOCATIONS = """
 import ctypes, sys
 from atlas import _core
@@ -133,6 +157,8 @@ def stream():
 calls = [
     lambda: _core.measure_file(path, threads=threads),
     lambda: _core.measure_directory(folder, threads=threads, ignore=["x"]),
+    lambda: _core.measure_directory(folder, threads=threads, cache=_core.Cache("sha256", bytes(32), b"boot")),
+    lambda: _core.measure_part(path, threads=threads),
     lambda: _core.chunk_digests(data, threads=threads),
     lambda: _core.merkle_inclusion_prove("sha256", bytes(32 * 5), 2),
     stream,
@@ -168,6 +194,6 @@ def test_every_allocation_may_fail_without_a_wrong_digest(library: Path, file: P
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     failures = [int(n) for n in run.stdout.split()]
-    assert len(failures) == 5
+    assert len(failures) == 7
     assert min(failures) >= 3, "the allocations were not seen"
     assert failures[1] > 30
