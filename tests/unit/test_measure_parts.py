@@ -5,7 +5,12 @@ from __future__ import annotations
 
 import itertools
 import os
+import pickle
 import random
+import runpy
+import sys
+import types
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +22,7 @@ from atlas.errors import FileChanged, MalformedError, NotFound, SystemFailure, U
 from atlas.measure import measure
 from atlas.parts import is_whole, measure_part, measurement_of, merge_parts
 
+ROOT = Path(__file__).parents[2]
 CHUNKS = 11
 DATA = os.urandom((CHUNKS - 1) * CHUNK + 17)
 
@@ -227,6 +233,30 @@ def test_lines_of_a_directory_that_are_out_of_order_across_parts_are_refused(roo
     forged = b.replace(b.splitlines(keepends=True)[4], line, 1)
     with pytest.raises(MalformedError):
         merge_parts([a, forged])
+
+
+# ------------------------------------------------------------------------------------------------------- with Ray
+
+
+class Remote:
+    """As much of a Ray task as the example uses: what goes in and comes out is pickled."""
+
+    def __init__(self, function: Callable[..., bytes]) -> None:
+        self.function = function
+
+    def remote(self, *arguments: object) -> bytes:
+        return pickle.dumps(self.function(*pickle.loads(pickle.dumps(arguments))))
+
+
+def test_the_example_for_ray_gives_the_measurement(root: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray itself takes seconds to start: its contract alone. The example was run with Ray 2.60."""
+    ray = types.ModuleType("ray")
+    ray.remote = lambda **_options: Remote  # type: ignore[attr-defined]
+    ray.get = lambda answers: [pickle.loads(answer) for answer in answers]  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    example = runpy.run_path(str(ROOT / "examples" / "ray_digest.py"))
+    assert example["digest"](str(root), 3) == measure(root)
+    assert example["digest"](str(file), 4) == measure(file, flat=False)
 
 
 # ------------------------------------------------------------------------------------------------------ command line
