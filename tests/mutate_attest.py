@@ -55,7 +55,9 @@ TERNARY = re.compile(rf"return ((?:[^;{{}}?])+?)\s*\? ATLAS_OK\s*:\s*{REFUSAL}")
 FALSE = re.compile(r"\b(?:if \((?P<if>(?:[^;{}])*?)\) \{\s+return false;)")
 
 # Mutants that no test can notice, and why. The key is the place as it is printed, without the line number.
-EXPECTED: dict[str, str] = {}
+EXPECTED: dict[str, str] = {
+    "csrc/port/crypto/tpm_key.c: number.n > half": "the reader of TPMT_PUBLIC refuses longer coordinates first",
+}
 MACHINE = re.compile(r"== NULL|NOMEM|out of memory|sk_X509|_new\(|calloc|!= 1 \|\||X509_digest|SHA-256 failed")
 
 
@@ -94,7 +96,7 @@ class Build:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for name in ("csrc", "atlas", "tests"):
+        for name in ("csrc", "atlas", "tests", "docs"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("build", "*.so", "corpus"))
         shutil.copy(ROOT / "pyproject.toml", folder)
         flags = subprocess.run(
@@ -125,7 +127,7 @@ class Build:
     def test(self, file: str = "") -> str | None:
         """The first test that fails, beginning with those that are about this file; None when all pass."""
         first = [test for word, test in FIRST.items() if word in file] or [ON_TDX]
-        tests = [*first, *(test for test in (ON_TDX, ON_OTHERS, ON_POLICY) if test not in first)]
+        tests = [*first, *(test for test in (ON_TDX, ON_OTHERS, ON_POLICY, ON_TPM, ON_AZURE) if test not in first)]
         files = [name for test in tests for name in test.split()]
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", *files]
         environment = {k: v for k, v in os.environ.items() if k != "ATLAS_VECTORS"} | {"PYTHONPATH": str(self.folder)}

@@ -94,7 +94,7 @@ static int verify_signature(const struct atlas_tpm_run *run, struct atlas_span m
     struct atlas_span signature = s.rsa;
     if (form == ATLAS_FORM_ECDSA) {
         if (!join(&s, half, raw)) {
-            return atlas_error_set(error, ATLAS_E_SIGNATURE, where, "a signature that does not fit its curve");
+            return atlas_error_set(error, ATLAS_E_EVIDENCE, where, "a signature that does not fit its curve");
         }
         signature = atlas_span_of(raw, 2 * half);
     }

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import struct
+from types import SimpleNamespace
 from typing import Any
 
 import cbor2
@@ -13,10 +14,11 @@ import pytest
 from forge_attest import ccel
 from forge_attest import tpm as forge
 from forge_attest.pki import DAY, NOW, Crl, key
-from forge_attest.tpm import BINDING, LOG, Tpm, pcr, rsa_key
+from forge_attest.tpm import BINDING, LOG, Tpm, pcr, rsa_key, sized
 
-from atlas.attest import Appraisal, Collateral, verify
-from atlas.errors import AtlasError, MalformedError, VerificationError
+from atlas import _core
+from atlas.attest import Appraisal, Collateral, EvidenceCheck, verify
+from atlas.errors import AtlasError, LimitError, MalformedError, UsageError, VerificationError
 
 OTHER = key("other")
 
@@ -428,6 +430,113 @@ STRUCTURES = {
 def test_a_structure_outside_its_format_is_refused(world: Tpm) -> None:
     with pytest.raises(MalformedError):
         judge(world)
+
+
+def ecc(**parts: bytes) -> Tpm:
+    """An attestation key whose public area has other parts than it should."""
+    x, y = struct.unpack(">2x32s2x32s", Tpm().public()[-68:])
+    good = {
+        "kind": b"\0\x23",
+        "name": b"\0\x0b",
+        "attributes": struct.pack(">I", forge.AK),
+        "policy": b"\0\0",
+        "symmetric": b"\0\x10",
+        "scheme": b"\0\x18\0\x0b",
+        "curve": b"\0\3",
+        "kdf": b"\0\x10",
+        "x": sized(x),
+        "y": sized(y),
+    }
+    public = b"".join((good | parts).values())
+    assert parts or public == Tpm().public()
+    return Tpm(change=lambda p: p | {"ak": public})
+
+
+def rsa(scheme: bytes, size: int) -> Tpm:
+    modulus = rsa_key("tpm ak").public_key().public_numbers().n.to_bytes(256, "big")[-size:]
+    head = b"\0\1\0\x0b" + struct.pack(">I", forge.AK) + b"\0\0\0\x10" + scheme
+    return Tpm(change=lambda p: p | {"ak": head + struct.pack(">HI", 2048, 0) + sized(modulus)})
+
+
+KEYS: dict[str, tuple[Tpm, str]] = {
+    "neither RSA nor ECC": (ecc(kind=b"\0\x08"), "neither RSA nor ECC"),
+    "a policy of 65 bytes": (ecc(policy=sized(bytes(65))), "longer than the field"),
+    "3DES": (ecc(symmetric=b"\0\3\0\x80\0\x43"), "not AES"),
+    "AES in CBC mode": (ecc(symmetric=b"\0\6\0\x80\0\x42"), "not AES"),
+    "ECDAA": (ecc(scheme=b"\0\x1a\0\x0b"), "neither RSASSA nor"),
+    "a key derivation": (ecc(kdf=b"\0\x20"), "key derivation"),
+    "P-521": (ecc(curve=b"\0\5"), "neither P-256 nor"),
+    "ECC that signs as RSA": (ecc(scheme=b"\0\x14\0\x0b"), "does not fit its own"),
+    "x that is too long": (ecc(x=sized(bytes(33))), "does not fit its own"),
+    "no y": (ecc(y=sized(b"")), "does not fit its own"),
+    "RSA that signs as ECC": (rsa(b"\0\x18\0\x0b", 256), "does not fit its own"),
+    "RSA of another size than it says": (rsa(b"\0\x14\0\x0b", 255), "does not fit its own"),
+    "off the curve": (ecc(y=sized(b"\1" * 32)), "not a"),
+}
+
+
+@pytest.mark.parametrize(("world", "text"), KEYS.values(), ids=KEYS)
+def test_a_key_outside_its_format_is_refused(world: Tpm, text: str) -> None:
+    with pytest.raises(AtlasError, match=text):
+        judge(world)
+
+
+REASONS: dict[str, tuple[Tpm, str, str]] = {
+    "a key that leaves the scheme open": (ecc(scheme=b"\0\x10"), "key", "a hash that is not allowed"),
+    "a key that signs SHA-1": (ecc(scheme=b"\0\x18\0\4"), "key", "a hash that is not allowed"),
+    "r that is too long": (Tpm(signature=lambda s: s[:4] + b"\0\x21\0" + s[6:]), "quote", "does not fit its curve"),
+    "a signature that is cut": (Tpm(signature=lambda s: s[:-1]), "quote", "cut off"),
+    "a signature of another kind": (Tpm(signature=lambda s: b"\0\5" + s[2:]), "quote", "neither RSASSA nor"),
+    "bytes after the signature": (Tpm(signature=lambda s: s + b"\0"), "quote", "bytes after the end"),
+    "a bank of SM3": (Tpm(selection=b"\0\0\0\1\0\x12\3\1\0\0"), "pcrs", "unknown hash"),
+    "fewer values than quoted": (Tpm(values=lambda v: v[32:]), "pcrs", "not as many"),
+    "a log that starts from one byte": (
+        Tpm(change=lambda p: p | {"nv": p["nv"] | {"initial": b"\1"}}),
+        "log",
+        "another size",
+    ),
+}
+
+
+@pytest.mark.parametrize(("world", "check", "text"), REASONS.values(), ids=REASONS)
+def test_the_reason_is_told(world: Tpm, check: str, text: str) -> None:
+    (failure,) = verify_without_claims(world).failures
+    assert failure.id == f"tpm.{check}" and text in failure.text
+
+
+def verify_without_claims(world: Tpm) -> Any:
+    """Of keys that are none, nothing else can be told."""
+    raw = _core.attest_verify("tpm", world.evidence(), _core.Collateral(), at=NOW, policy=Tpm().policy())
+    checks = [EvidenceCheck(*check) for check in raw["checks"]]
+    return SimpleNamespace(failures=[check for check in checks if check.status == "failed"])
+
+
+def test_every_cut_of_a_structure_is_malformed() -> None:
+    world = Tpm()
+    for part in ("quote", "ak"):
+        whole = cbor2.loads(world.evidence())[part]
+        for size in range(len(whole)):
+            with pytest.raises(AtlasError) as caught:
+                judge_bytes(changed(world.evidence(), part, lambda b, size=size: b[:size]))
+            assert caught.value.code in {"ATLAS_E_EVIDENCE", "ATLAS_E_UNSUPPORTED"}
+
+
+def test_limits_are_limits() -> None:
+    with pytest.raises(LimitError):
+        judge_bytes(b"\xa0" + bytes(8 << 20))
+    world = Tpm(certified=True)
+    one = {"certificate": world.ca.pem()}
+    assert good(
+        judge(
+            world,
+            policy=world.policy(pinned=False).replace(b"[{", b"[" + 31 * (json.dumps(one).encode() + b", ") + b"{", 1),
+        )
+    )
+    many = json.dumps({"version": 1, "tpm": {"authorities": [one] * 33}}).encode()
+    assert "more than 32" in judge(world, policy=many).failures[0].text
+    for at in (0, -1, 253402300800):
+        with pytest.raises(UsageError):
+            judge(Tpm(), at=at)
 
 
 def test_another_type_of_statement_is_no_quote() -> None:

@@ -358,6 +358,28 @@ def test_a_certificate_without_vendor_roots_names_no_manufacturer(tmp_path: Path
     assert _core.tpm_names_read(_core.certificates_from_pem(pem)[0]) == ("", "", "")
 
 
+def test_what_the_ca_gives_is_checked_before_it_issues(tmp_path: Path) -> None:
+    ca, strange = keygen("CA", tmp_path / "ca"), keygen("X", tmp_path / "x")
+    challenge, state = enroll.challenge(enroll.request())
+    answer = enroll.answer(challenge)
+    root, key_pem = ca.root.read_bytes(), ca.root_key.read_bytes()
+    for bad in (
+        {"ca": root * 2},
+        {"ca": b""},
+        {"ca_key": b""},
+        {"ca_key": strange.root_key.read_bytes()},
+        {"ca": ca.chain.read_bytes(), "ca_key": ca.key.read_bytes()},  # no CA
+        {"name": ""},
+        {"name": "x" * 65},
+        {"years": 0},
+        {"years": 51},
+    ):
+        with pytest.raises(AtlasError):
+            enroll.issue(state, answer, **({"ca": root, "ca_key": key_pem, "name": "x"} | bad))
+    with pytest.raises(UsageError):
+        _core.ek_chain_check([], root, 1)
+
+
 def test_only_the_tpm_of_the_request_can_answer(other: swtpm.Swtpm) -> None:
     challenge, _ = enroll.challenge(enroll.request())
     with pytest.raises(SystemFailure, match="not for this TPM"):
