@@ -18,6 +18,7 @@ from atlas.errors import UsageError
 from atlas.model import CacheLevel
 from atlas.policy import read_roots
 from atlas.record.names import find_root
+from atlas.sign import TPM_PREFIX
 
 Mode = Literal["observe", "enforce", "off"]
 MODES = ("observe", "enforce", "off")
@@ -84,7 +85,9 @@ def resolve(
     def place(argument: Any, variable: str, entry: str | None) -> Any:
         chosen = pick(argument, variable, entry)
         if isinstance(chosen, str) and chosen and argument is None and not environ.get(variable):
-            return base / chosen  # relative to the file that says so
+            scheme = TPM_PREFIX if chosen.startswith(TPM_PREFIX) else ""
+            beside = base / chosen.removeprefix(scheme)  # relative to the file that says so
+            return f"{scheme}{beside}" if scheme else beside
         return chosen
 
     _refuse_unbuilt(pick(attest, "ATLAS_ATTEST", None), pick(log, "ATLAS_LOG", None))
@@ -128,7 +131,7 @@ def _trust(trust: Any, variable: str | None, key: Any) -> bytes | None:
     if variable:
         return b"".join(read_roots(part) for part in variable.split(os.pathsep) if part)
     if isinstance(key, str | os.PathLike):
-        beside = Path(key).parent / "root.pem"
+        beside = Path(os.fspath(key).removeprefix(TPM_PREFIX)).parent / "root.pem"
         return read_roots(beside) if beside.is_file() else None
     return None
 

@@ -382,6 +382,10 @@ static int check_hardware(void *context, struct atlas_error *error)
     if (run->result->software) {
         return mismatch(error, "the policy says that this key is in hardware, but it is of a software TPM");
     }
+    /* A CA that looked at the endorsement certificate copied the manufacturer from it. */
+    if (run->result->trust == ATLAS_TRUST_CERTIFIED && run->names.manufacturer[0] == '\0') {
+        return mismatch(error, "the policy says that this key is in hardware, but its certificate names no TPM");
+    }
     run->result->hardware_rooted = true;
     return ATLAS_OK;
 }

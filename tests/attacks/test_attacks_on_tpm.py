@@ -94,6 +94,14 @@ def test_a_software_quote_under_a_hardware_label_is_refused(world: Tpm) -> None:
     assert good(honest) and honest.software and not honest.holds
 
 
+def test_a_certificate_that_names_no_tpm_is_no_word_for_hardware() -> None:
+    """The CA enrolled it without looking at the endorsement certificate: it may be any program."""
+    world = Tpm(certified=True, names=("", "model"))
+    assert failed(judge(world, policy=world.policy(pinned=False, hardware=True))) == {"hardware"}
+    assert good(judge(world, policy=world.policy(pinned=False)))
+    assert judge(world, policy=world.policy(hardware=True)).holds  # pinned: the policy means this very key
+
+
 def test_a_tpm_quote_under_the_label_of_another_kind_is_refused() -> None:
     for kind in ("tdx", "snp", "nvidia"):
         with pytest.raises(AtlasError):

@@ -38,6 +38,7 @@ from atlas.errors import (
     UsageError,
     VerificationError,
 )
+from atlas.record.settings import resolve
 from atlas.sign import keygen, load_signer
 
 pytestmark = pytest.mark.skipif(bool(swtpm.missing()), reason=f"not installed: {swtpm.missing()}")
@@ -237,6 +238,15 @@ def test_a_key_in_the_tpm_signs_manifests(tmp_path: Path, capsys: pytest.Capture
     assert main(["sign", str(model), "--key", f"tpm:{keys / 'key.tpm'}", "--no-store"]) == 0
     assert main(["verify", str(model), "--trust", str(keys / "root.pem")]) == 0
     assert "Alice" in capsys.readouterr().out
+
+
+def test_a_project_may_name_a_key_in_the_tpm(tmp_path: Path) -> None:
+    made = keygen("Alice", tmp_path / "keys", tpm=True)
+    (tmp_path / "pyproject.toml").write_text('[tool.atlas]\nkey = "tpm:keys/key.tpm"\n')
+    settings = resolve(directory=tmp_path, environ={})
+    assert settings.key == f"tpm:{made.key}"
+    assert settings.trust == made.root.read_bytes()
+    assert load_signer(settings.key).alg == "ES256"
 
 
 def test_the_key_of_another_tpm_does_not_sign(tmp_path: Path, other: swtpm.Swtpm, monkeypatch: Any) -> None:
