@@ -56,9 +56,6 @@ missing_packages() {
     pkg-config --exists 'libcbor >= 0.8' 2>/dev/null || echo libcbor-dev
     pkg-config --exists 'jansson >= 2.10' 2>/dev/null || echo libjansson-dev
     pkg-config --exists 'tss2-esys >= 3.0' 2>/dev/null || echo libtss2-dev
-    command -v swtpm >/dev/null || echo swtpm
-    command -v swtpm_setup >/dev/null || echo swtpm-tools
-    command -v tpm2_createprimary >/dev/null || echo tpm2-tools
     if [ -z "$python" ]; then
         printf '%s\n' python3 python3-dev python3-venv
     else
@@ -68,6 +65,25 @@ import pathlib, sys, sysconfig
 sys.exit(not pathlib.Path(sysconfig.get_paths()["include"], "Python.h").exists())
 PY
     fi
+}
+
+# What only tests want; without it they are skipped.
+missing_test_packages() {
+    command -v swtpm >/dev/null || echo swtpm
+    command -v swtpm_setup >/dev/null || echo swtpm-tools
+    command -v tpm2_createprimary >/dev/null || echo tpm2-tools
+}
+
+install_test_packages() {
+    local packages
+    packages=$(missing_test_packages | xargs)
+    [ -z "$packages" ] && return
+    if command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ]; then
+        export DEBIAN_FRONTEND=noninteractive
+        # shellcheck disable=SC2086
+        run "apt-get install $packages" sh -c 'apt-get -q update && apt-get -q install -y --no-install-recommends "$@"' apt $packages && return
+    fi
+    say "the tests with a TPM will be skipped: $packages not installed"
 }
 
 install_packages() {
@@ -91,6 +107,7 @@ system() {
     [ -z "${PYTHON:-}" ] || suitable "$PYTHON" || stop "PYTHON=$PYTHON is not there, or older than 3.11"
     missing=$(missing_packages "$(find_python)" | xargs)
     install_packages "$missing"
+    install_test_packages
     python=$(find_python)
     [ -n "$python" ] || stop "no Python 3.11 or newer was found" "Name one: make setup PYTHON=/path/to/python3.12"
     missing=$(missing_packages "$python" | xargs)

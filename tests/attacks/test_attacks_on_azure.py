@@ -178,18 +178,21 @@ def test_a_report_outside_its_format_is_refused(world: Tpm, text: str) -> None:
         judge(world, TD)
 
 
+NO_RSA = "no RSA key as the format has it"
 RUNTIMES = {
-    "no JSON": b"{",
-    "no keys": b"{}",
-    "no key of ours": json.dumps({"keys": [forge.jwk(AK, "HCLEkPub")]}).encode(),
-    "our key twice": json.dumps({"keys": [forge.jwk(AK, "HCLAkPub")] * 2}).encode(),
-    "not RSA": json.dumps({"keys": [forge.jwk(AK, "HCLAkPub") | {"kty": "EC"}]}).encode(),
-    "another exponent": json.dumps({"keys": [forge.jwk(AK, "HCLAkPub") | {"e": "Aw"}]}).encode(),
-    "no base64": json.dumps({"keys": [forge.jwk(AK, "HCLAkPub") | {"n": "+"}]}).encode(),
+    "no JSON": (b"{", ""),
+    "no keys": (b"{}", "names no attestation key"),
+    "no key of ours": (json.dumps({"keys": [forge.jwk(AK, "HCLEkPub")]}).encode(), "names no attestation key"),
+    "our key twice": (json.dumps({"keys": [forge.jwk(AK, "HCLAkPub")] * 2}).encode(), "two attestation keys"),
+    "not RSA": (json.dumps({"keys": [forge.jwk(AK, "HCLAkPub") | {"kty": "EC"}]}).encode(), NO_RSA),
+    "another exponent": (json.dumps({"keys": [forge.jwk(AK, "HCLAkPub") | {"e": "Aw"}]}).encode(), NO_RSA),
+    "no base64": (json.dumps({"keys": [forge.jwk(AK, "HCLAkPub") | {"n": "+"}]}).encode(), NO_RSA),
+    "bits left over": (json.dumps({"keys": [forge.jwk(AK, "HCLAkPub") | {"n": "AQB"}]}).encode(), NO_RSA),
 }
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES.values(), ids=RUNTIMES)
-def test_runtime_data_that_names_no_key_is_refused(runtime: bytes) -> None:
+@pytest.mark.parametrize(("runtime", "text"), RUNTIMES.values(), ids=RUNTIMES)
+def test_runtime_data_that_names_no_key_is_refused(runtime: bytes, text: str) -> None:
     td = td15(report_data=hcl_binding(runtime))
-    assert failed(judge(evidence(td, runtime), td)) == {"azure.attestation_key"}
+    (failure,) = judge(evidence(td, runtime), td).failures
+    assert failure.id == "azure.attestation_key" and text in failure.text
