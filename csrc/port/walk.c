@@ -1,10 +1,11 @@
 #include "port/walk.h"
 
-#include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/path.h"
-#include "port/volume.h"
+#include "port/pool.h"
+#include "port/walk_parts.h"
 
 /* A directory still to be visited. */
 struct place {
@@ -13,15 +14,30 @@ struct place {
     unsigned nesting; /* links to directories on the way */
 };
 
-struct walker {
-    struct atlas_walk *walk;
+/* What all threads share. */
+struct crew {
+    int root;
+    struct atlas_link_scope *scope; /* inside the monitor */
     const struct atlas_span *ignore;
     size_t n_ignore;
+    unsigned threads;
+    atomic_size_t entries; /* seen so far, ignored ones too */
+    atomic_size_t linked;  /* directories visited through links */
+    struct atlas_monitor *monitor; /* guards what follows, and link.h */
     struct place *todo;
     size_t n_todo;
     size_t cap_todo;
-    size_t entries; /* seen so far, ignored ones too */
-    size_t linked;  /* directories visited through links */
+    unsigned busy; /* threads that visit a directory */
+    int rc;        /* of the first that failed */
+    struct walker *walkers;
+};
+
+/* One thread's part of the walk. */
+struct walker {
+    struct crew *crew;
+    struct atlas_walk part; /* its lists, in no order */
+    struct atlas_walk *walk;
+    struct atlas_error own;
     struct atlas_error *error;
 };
 
@@ -31,6 +47,7 @@ struct listing {
     int dir;
     struct atlas_buf text;
     const char **names; /* sorted bytewise */
+    struct atlas_file_id *ids; /* of a long listing: looked at in advance, by all threads. NULL: not yet */
     bool *owners;       /* listed files and directories: what a sidecar can belong to */
     size_t n;
 };
@@ -77,10 +94,13 @@ static bool grow(void **list, size_t *cap, size_t n, size_t size)
 /* "directory/name"; NULL when out of memory. */
 static char *join(const char *directory, const char *name)
 {
-    size_t n = strlen(directory) + 1 + strlen(name) + 1;
-    char *path = malloc(n);
+    size_t d = strlen(directory);
+    size_t n = strlen(name) + 1;
+    char *path = malloc(d + 1 + n);
     if (path != NULL) {
-        snprintf(path, n, "%s%s%s", directory, directory[0] != '\0' ? "/" : "", name);
+        memcpy(path, directory, d);
+        path[d] = '/';
+        memcpy(path + d + (d != 0), name, n);
     }
     return path;
 }
@@ -88,15 +108,21 @@ static char *join(const char *directory, const char *name)
 /* Takes path and real, also when it fails. */
 static int push(struct walker *w, char *path, char *real, unsigned nesting)
 {
-    void *todo = w->todo;
-    bool grown = path != NULL && grow(&todo, &w->cap_todo, w->n_todo, sizeof *w->todo);
-    w->todo = todo;
+    struct crew *crew = w->crew;
+    atlas_monitor_enter(crew->monitor);
+    void *todo = crew->todo;
+    bool grown = path != NULL && grow(&todo, &crew->cap_todo, crew->n_todo, sizeof *crew->todo);
+    crew->todo = todo;
+    if (grown) {
+        crew->todo[crew->n_todo++] = (struct place){path, real, nesting};
+        atlas_monitor_wake(crew->monitor);
+    }
+    atlas_monitor_leave(crew->monitor);
     if (!grown) {
         free(path);
         free(real);
         return no_memory(w->error);
     }
-    w->todo[w->n_todo++] = (struct place){path, real, nesting};
     return ATLAS_OK;
 }
 
@@ -156,26 +182,6 @@ out:
     return rc;
 }
 
-void atlas_walk_release(struct atlas_walk *w)
-{
-    for (size_t i = 0; i < w->n_files; i++) {
-        free(w->files[i].path);
-        free(w->files[i].real);
-    }
-    for (size_t i = 0; i < w->n_links; i++) {
-        free(w->links[i].path);
-        free(w->links[i].target);
-    }
-    for (size_t i = 0; i < w->n_directories; i++) {
-        free(w->directories[i].real);
-    }
-    free(w->files);
-    free(w->links);
-    free(w->directories);
-    atlas_link_scope_release(&w->scope);
-    *w = ATLAS_WALK_INIT;
-}
-
 /* ------------------------------------------------------------------------------------- what is left out */
 
 bool atlas_walk_ignore_check(struct atlas_span entry)
@@ -183,10 +189,10 @@ bool atlas_walk_ignore_check(struct atlas_span entry)
     return entry.n <= ATLAS_MAX_PATH_BYTES && atlas_path_check_raw(entry);
 }
 
-static bool is_ignored(const struct walker *w, const char *path, const char *name)
+static bool is_ignored(const struct crew *crew, const char *path, const char *name)
 {
-    for (size_t i = 0; i < w->n_ignore; i++) {
-        struct atlas_span entry = w->ignore[i];
+    for (size_t i = 0; i < crew->n_ignore; i++) {
+        struct atlas_span entry = crew->ignore[i];
         bool is_path = memchr(entry.p, '/', entry.n) != NULL;
         if (atlas_span_equal(entry, atlas_span_str(is_path ? path : name))) {
             return true;
@@ -286,7 +292,10 @@ static int visit_link(struct walker *w, struct listing *l, size_t i, const char 
     struct atlas_link link;
     int rc = atlas_file_read_link(l->dir, l->names[i], path, &target, &cause);
     ATLAS_TRY(pass_on(w, rc, path, &cause));
-    ATLAS_TRY(atlas_link_resolve(&w->walk->scope, path, real_of(l->at), atlas_buf_span(&target), &link, w->error));
+    atlas_monitor_enter(w->crew->monitor);
+    rc = atlas_link_resolve(w->crew->scope, path, real_of(l->at), atlas_buf_span(&target), &link, w->error);
+    atlas_monitor_leave(w->crew->monitor);
+    ATLAS_TRY(rc);
     atlas_buf_append_u8(&target, 0);
     ATLAS_TRY(atlas_buf_check(&target, w->error));
     ATLAS_TRY(visit_target(w, l, i, path, &link, (const char *)target.p));
@@ -338,14 +347,19 @@ static int visit_entry(struct walker *w, struct listing *l, size_t i)
     if (path == NULL) {
         return no_memory(w->error);
     }
-    if (is_ignored(w, path, l->names[i])) {
+    if (is_ignored(w->crew, path, l->names[i])) {
         goto out;
     }
     if (strlen(path) > ATLAS_MAX_PATH_BYTES || count_components(path) > ATLAS_MAX_PATH_DEPTH) {
         ATLAS_TRY(fail_at(w, ATLAS_E_LIMIT, path, "its path is too long or too deep"));
     }
-    rc = atlas_file_stat(l->dir, l->names[i], false, path, &id, &cause);
-    ATLAS_TRY(pass_on(w, rc, path, &cause));
+    if (l->ids != NULL) {
+        id = l->ids[i];
+    }
+    if (id.type == ATLAS_FILE_NONE) {
+        rc = atlas_file_stat(l->dir, l->names[i], false, path, &id, &cause);
+        ATLAS_TRY(pass_on(w, rc, path, &cause));
+    }
     if (id.type == ATLAS_FILE_LINK) {
         ATLAS_TRY(visit_link(w, l, i, path));
     } else if (id.type == ATLAS_FILE_OTHER) {
@@ -378,22 +392,68 @@ static int listing_sort(struct walker *w, struct listing *l)
     return ATLAS_OK;
 }
 
+/* From so many names on all threads look at them, so many at a time. */
+#define LONG_LISTING 4096
+#define LOOKS 512
+
+struct looks {
+    const struct crew *crew;
+    struct listing *listing;
+};
+
+/* What cannot be looked at is left to visit_entry. */
+static int look(void *context, unsigned worker, uint64_t item, struct atlas_error *error)
+{
+    const struct looks *looks = context;
+    struct listing *l = looks->listing;
+    size_t end = (size_t)(item + 1) * LOOKS < l->n ? (size_t)(item + 1) * LOOKS : l->n;
+    (void)worker;
+    for (size_t i = (size_t)item * LOOKS; i < end; i++) {
+        char *path = join(l->at->path, l->names[i]);
+        if (path == NULL) {
+            return no_memory(error);
+        }
+        if (!is_ignored(looks->crew, path, l->names[i])) {
+            (void)!atlas_file_stat(l->dir, l->names[i], false, "", &l->ids[i], NULL);
+        }
+        free(path);
+    }
+    return ATLAS_OK;
+}
+
+static int look_ahead(struct walker *w, struct listing *l)
+{
+    struct looks looks = {w->crew, l};
+    if (l->n < LONG_LISTING || w->crew->threads == 1) {
+        return ATLAS_OK;
+    }
+    l->ids = calloc(l->n, sizeof *l->ids);
+    if (l->ids == NULL) {
+        return no_memory(w->error);
+    }
+    return atlas_pool_for(w->crew->threads, (l->n + LOOKS - 1) / LOOKS, look, &looks, w->error);
+}
+
 static int visit(struct walker *w, const struct place *at)
 {
+    struct crew *crew = w->crew;
     struct listing l = {.at = at, .dir = ATLAS_FILE_CLOSED, .text = ATLAS_BUF_INIT};
     struct atlas_error cause = ATLAS_ERROR_INIT;
     char where[sizeof cause.where];
     int rc;
-    if (at->nesting > 0 && ++w->linked > ATLAS_MAX_LINKED_DIRECTORIES) {
+    if (at->nesting > 0 && atomic_fetch_add(&crew->linked, 1) >= ATLAS_MAX_LINKED_DIRECTORIES) {
         return fail_at(w, ATLAS_E_LIMIT, at->path, "too many directories reached through links");
     }
     atlas_path_where(at->path, true, where, sizeof where);
-    rc = atlas_file_open_beneath(w->walk->scope.root, real_of(at), where, &l.dir, &cause);
+    rc = atlas_file_open_beneath(crew->root, real_of(at), where, &l.dir, &cause);
     ATLAS_TRY(pass_on(w, rc, at->path, &cause));
     ATLAS_TRY(add_directory(w, at, l.dir));
-    ATLAS_TRY(atlas_file_list(l.dir, where, ATLAS_MAX_FILES - w->entries, &l.text, &l.n, w->error));
-    w->entries += l.n;
+    ATLAS_TRY(atlas_file_list(l.dir, where, ATLAS_MAX_FILES - atomic_load(&crew->entries), &l.text, &l.n, w->error));
+    if (atomic_fetch_add(&crew->entries, l.n) > ATLAS_MAX_FILES - l.n) {
+        ATLAS_TRY(atlas_error_set(w->error, ATLAS_E_LIMIT, where, "too many files"));
+    }
     ATLAS_TRY(listing_sort(w, &l));
+    ATLAS_TRY(look_ahead(w, &l));
     for (size_t i = 0; i < l.n; i++) {
         ATLAS_TRY(visit_entry(w, &l, i));
     }
@@ -402,34 +462,8 @@ out:
     atlas_buf_release(&l.text);
     free(l.names);
     free(l.owners);
+    free(l.ids);
     return rc;
-}
-
-static int compare_files(const void *a, const void *b)
-{
-    return strcmp(((const struct atlas_walk_file *)a)->path, ((const struct atlas_walk_file *)b)->path);
-}
-
-static int compare_links(const void *a, const void *b)
-{
-    return strcmp(((const struct atlas_walk_link *)a)->path, ((const struct atlas_walk_link *)b)->path);
-}
-
-static int finish(struct walker *w)
-{
-    struct atlas_walk *walk = w->walk;
-    if (walk->n_links != 0) {
-        qsort(walk->links, walk->n_links, sizeof *walk->links, compare_links);
-    }
-    if (walk->n_files != 0) {
-        qsort(walk->files, walk->n_files, sizeof *walk->files, compare_files);
-    }
-    for (size_t i = 1; i < walk->n_files; i++) {
-        if (strcmp(walk->files[i - 1].path, walk->files[i].path) == 0) { /* POSIX lets a changing directory do that */
-            return fail_at(w, ATLAS_E_CHANGED, walk->files[i].path, "was listed twice: the directory is changing");
-        }
-    }
-    return ATLAS_OK;
 }
 
 static int check_ignore(const struct atlas_span *ignore, size_t n, struct atlas_error *error)
@@ -445,154 +479,115 @@ static int check_ignore(const struct atlas_span *ignore, size_t n, struct atlas_
     return ATLAS_OK;
 }
 
-int atlas_walk_run(int root, const struct atlas_span *ignore, size_t n_ignore, struct atlas_walk *ret_walk,
-                   struct atlas_error *error)
+/* Inside the monitor: the next directory to visit; false when there is none, and none can come any more. */
+static bool next_place(struct crew *crew, struct place *ret_place)
 {
-    struct atlas_walk walk = ATLAS_WALK_INIT;
-    struct atlas_error own = ATLAS_ERROR_INIT;
-    struct walker w = {.walk = &walk, .ignore = ignore, .n_ignore = n_ignore, .error = error != NULL ? error : &own};
-    int rc;
-    walk.scope.root = root;
-    ATLAS_TRY(check_ignore(ignore, n_ignore, w.error));
-    ATLAS_TRY(push(&w, join("", ""), NULL, 0));
-    while (w.n_todo > 0) {
-        struct place at = w.todo[--w.n_todo];
-        rc = visit(&w, &at);
+    while (crew->rc == ATLAS_OK && crew->n_todo == 0 && crew->busy != 0) {
+        atlas_monitor_wait(crew->monitor);
+    }
+    if (crew->rc < 0 || crew->n_todo == 0) {
+        return false;
+    }
+    *ret_place = crew->todo[--crew->n_todo];
+    return true;
+}
+
+static void work(void *context, unsigned worker)
+{
+    struct crew *crew = context;
+    struct walker *w = &crew->walkers[worker];
+    struct place at;
+    atlas_monitor_enter(crew->monitor);
+    while (next_place(crew, &at)) {
+        crew->busy++;
+        atlas_monitor_leave(crew->monitor);
+        int rc = visit(w, &at);
         free(at.path);
         free(at.real);
-        ATLAS_TRY(rc);
+        atlas_monitor_enter(crew->monitor);
+        crew->busy--;
+        crew->rc = crew->rc == ATLAS_OK ? rc : crew->rc;
+        if (crew->busy == 0 || rc < 0) {
+            atlas_monitor_wake(crew->monitor);
+        }
     }
-    ATLAS_TRY(finish(&w));
+    atlas_monitor_leave(crew->monitor);
+}
+
+static int crew_init(struct crew *crew, struct atlas_error *error)
+{
+    int rc;
+    crew->walkers = calloc(crew->threads, sizeof *crew->walkers);
+    if (crew->walkers == NULL) {
+        return no_memory(error);
+    }
+    for (unsigned i = 0; i < crew->threads; i++) {
+        struct walker *w = &crew->walkers[i];
+        *w = (struct walker){.crew = crew, .part = ATLAS_WALK_INIT, .own = ATLAS_ERROR_INIT};
+        w->walk = &w->part;
+        w->error = &w->own;
+    }
+    ATLAS_TRY(atlas_monitor_new(&crew->monitor, error));
+    ATLAS_TRY(push(&crew->walkers[0], join("", ""), NULL, 0));
+out:
+    return rc;
+}
+
+static void crew_release(struct crew *crew)
+{
+    while (crew->n_todo > 0) {
+        crew->n_todo--;
+        free(crew->todo[crew->n_todo].path);
+        free(crew->todo[crew->n_todo].real);
+    }
+    free(crew->todo);
+    for (unsigned i = 0; crew->walkers != NULL && i < crew->threads; i++) {
+        atlas_walk_release(&crew->walkers[i].part);
+    }
+    free(crew->walkers);
+    atlas_monitor_free(crew->monitor);
+}
+
+static int run_with(int root, const struct atlas_span *ignore, size_t n_ignore, unsigned threads,
+                    struct atlas_walk *ret_walk, struct atlas_error *error)
+{
+    struct atlas_walk walk = ATLAS_WALK_INIT;
+    struct crew crew = {.root = root, .scope = &walk.scope, .ignore = ignore, .n_ignore = n_ignore,
+                        .threads = threads, .rc = ATLAS_OK};
+    int rc;
+    walk.scope.root = root;
+    ATLAS_TRY(crew_init(&crew, error));
+    atlas_pool_run(threads, work, &crew);
+    for (unsigned i = 0; crew.rc < 0 && i < threads; i++) {
+        const struct atlas_error *cause = &crew.walkers[i].own;
+        if (cause->code < 0) {
+            ATLAS_TRY(atlas_error_set(error, cause->code, cause->where, "%s", cause->text));
+        }
+    }
+    ATLAS_TRY(crew.rc);
+    for (unsigned i = 0; i < threads; i++) {
+        ATLAS_TRY(atlas_walk_take_part(&walk, &crew.walkers[i].part, error));
+    }
+    ATLAS_TRY(atlas_walk_sort(&walk, error));
     *ret_walk = walk;
     walk = ATLAS_WALK_INIT;
 out:
-    while (w.n_todo > 0) {
-        w.n_todo--;
-        free(w.todo[w.n_todo].path);
-        free(w.todo[w.n_todo].real);
-    }
-    free(w.todo);
+    crew_release(&crew);
     atlas_walk_release(&walk);
     return rc;
 }
 
-/* ---------------------------------------------------------------------------------------------- compare */
-
-static bool is_same_text(const char *a, const char *b)
-{
-    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
-}
-
-static bool is_same_file(const struct atlas_walk_file *a, const struct atlas_walk_file *b)
-{
-    return strcmp(a->path, b->path) == 0 && is_same_text(a->real, b->real) && a->is_blob == b->is_blob &&
-           atlas_file_id_equal(&a->id, &b->id);
-}
-
-/* The smaller of two paths at the same place of sorted lists is the one that the other list lacks. */
-static const char *first_of(const char *a, const char *b)
-{
-    if (a == NULL || b == NULL) {
-        return a != NULL ? a : b;
-    }
-    return strcmp(a, b) <= 0 ? a : b;
-}
-
-static const char *file_path(const struct atlas_walk *w, size_t i)
-{
-    return i < w->n_files ? w->files[i].path : NULL;
-}
-
-static const char *link_path(const struct atlas_walk *w, size_t i)
-{
-    return i < w->n_links ? w->links[i].path : NULL;
-}
-
-const char *atlas_walk_difference(const struct atlas_walk *before, const struct atlas_walk *after)
-{
-    for (size_t i = 0; i < before->n_files || i < after->n_files; i++) {
-        if (i >= before->n_files || i >= after->n_files || !is_same_file(&before->files[i], &after->files[i])) {
-            return first_of(file_path(before, i), file_path(after, i));
-        }
-    }
-    for (size_t i = 0; i < before->n_links || i < after->n_links; i++) {
-        if (i >= before->n_links || i >= after->n_links ||
-            strcmp(before->links[i].path, after->links[i].path) != 0 ||
-            strcmp(before->links[i].target, after->links[i].target) != 0) {
-            return first_of(link_path(before, i), link_path(after, i));
-        }
-    }
-    return NULL;
-}
-
-static bool is_older(const struct atlas_file_id *id, int64_t since)
-{
-    return atlas_volume_nanoseconds(id->mtime_s, id->mtime_ns) < since &&
-           atlas_volume_nanoseconds(id->ctime_s, id->ctime_ns) < since;
-}
-
-bool atlas_walk_is_still(const struct atlas_walk *w, int64_t since)
-{
-    struct atlas_file_id now = {0};
-    bool still = w->n_links == 0; /* a link's way may lead through directories that were not listed */
-    for (size_t i = 0; still && i < w->n_files; i++) {
-        still = is_older(&w->files[i].id, since);
-    }
-    for (size_t i = 0; still && i < w->n_directories; i++) {
-        const struct atlas_walk_directory *d = &w->directories[i];
-        int fd = ATLAS_FILE_CLOSED;
-        still = is_older(&d->id, since) &&
-                atlas_file_open_beneath(w->scope.root, d->real, d->real, &fd, NULL) == ATLAS_OK &&
-                atlas_file_stat_fd(fd, d->real, &now, NULL) == ATLAS_OK && atlas_file_id_equal(&now, &d->id);
-        atlas_file_close(&fd);
-    }
-    return still;
-}
-
-/* ------------------------------------------------------------------------------------------------- open */
-
-void atlas_walk_opener_release(struct atlas_walk_opener *o)
-{
-    atlas_file_close(&o->dir);
-    atlas_buf_release(&o->path);
-}
-
-/* Make o->dir the directory of the first n bytes of path. */
-static int opener_enter(struct atlas_walk_opener *o, const char *path, size_t n, bool is_blob, const char *where,
-                        struct atlas_error *error)
+int atlas_walk_run(int root, const struct atlas_span *ignore, size_t n_ignore, unsigned threads,
+                   struct atlas_walk *ret_walk, struct atlas_error *error)
 {
     int rc;
-    if (o->dir != ATLAS_FILE_CLOSED && o->is_blob == is_blob &&
-        atlas_span_equal(atlas_span_of(o->path.p, o->path.n - 1), atlas_span_of(path, n))) {
+    ATLAS_TRY(check_ignore(ignore, n_ignore, error));
+    threads = atlas_pool_threads(threads);
+    if (threads > 1 && run_with(root, ignore, n_ignore, threads, ret_walk, NULL) == ATLAS_OK) {
         return ATLAS_OK;
     }
-    atlas_file_close(&o->dir);
-    atlas_buf_clear(&o->path);
-    atlas_buf_append(&o->path, atlas_span_of(path, n));
-    atlas_buf_append_u8(&o->path, 0);
-    ATLAS_TRY(atlas_buf_check(&o->path, error));
-    ATLAS_TRY(atlas_file_open_beneath(is_blob ? o->walk->scope.blobs : o->walk->scope.root, (const char *)o->path.p,
-                                      where, &o->dir, error));
-    o->is_blob = is_blob;
+    /* Which of several errors threads meet first is chance: one thread alone always meets the same. */
+    ATLAS_TRY(run_with(root, ignore, n_ignore, 1, ret_walk, error));
 out:
     return rc;
-}
-
-int atlas_walk_open(struct atlas_walk_opener *o, const struct atlas_walk_file *file, int *ret_fd,
-                    struct atlas_error *error)
-{
-    struct atlas_error cause = ATLAS_ERROR_INIT;
-    char where[sizeof cause.where];
-    const char *path = file->real != NULL ? file->real : file->path;
-    const char *slash = strrchr(path, '/');
-    const char *name = slash != NULL ? slash + 1 : path;
-    atlas_path_where(file->path, true, where, sizeof where);
-    int rc = opener_enter(o, path, slash != NULL ? (size_t)(slash - path) : 0, file->is_blob, where, &cause);
-    if (rc == ATLAS_OK) {
-        rc = atlas_file_open(o->dir, name, false, where, ret_fd, &cause);
-    }
-    if (rc == ATLAS_E_NOT_FOUND || rc == ATLAS_E_REFUSED) {
-        return atlas_error_set(error, ATLAS_E_CHANGED, where, "vanished or was replaced while the directory was read");
-    }
-    return rc < 0 ? atlas_error_set(error, rc, cause.where, "%s", cause.text) : ATLAS_OK;
 }

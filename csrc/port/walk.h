@@ -48,9 +48,10 @@ struct atlas_walk {
 /* Is this an entry that an ignore list may hold: a name, or a relative path? */
 bool atlas_walk_ignore_check(struct atlas_span entry);
 
-/* List the directory that `root` is open on; it is borrowed and must stay open as long as the walk. */
-int atlas_walk_run(int root, const struct atlas_span *ignore, size_t n_ignore, struct atlas_walk *ret_walk,
-                   struct atlas_error *error) ATLAS_MUST_CHECK;
+/* List the directory that `root` is open on; it is borrowed and must stay open as long as the walk. The answer, also an
+ * error, does not depend on the number of threads. */
+int atlas_walk_run(int root, const struct atlas_span *ignore, size_t n_ignore, unsigned threads,
+                   struct atlas_walk *ret_walk, struct atlas_error *error) ATLAS_MUST_CHECK;
 void atlas_walk_release(struct atlas_walk *w);
 
 /* A path that two walks of the same directory disagree about (borrowed); NULL when they agree. */

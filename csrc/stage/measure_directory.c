@@ -1,9 +1,8 @@
 #include <stdlib.h>
 
 #include "base/path.h"
-#include "base/utf8.h"
-#include "format/index.h"
 #include "stage/measure_cache.h"
+#include "stage/measure_index.h"
 #include "stage/measure_scan.h"
 #include "stage/measure_walk.h"
 
@@ -271,45 +270,6 @@ static void batch_release(struct batch *b)
     free(b);
 }
 
-/* ------------------------------------------------------------------------------------------------ results */
-
-static bool all_utf8(const struct atlas_walk *walk)
-{
-    for (size_t i = 0; i < walk->n_files; i++) {
-        if (!atlas_utf8_check(atlas_span_str(walk->files[i].path))) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static int write_index(const struct batch *b, struct atlas_buf *index, struct atlas_measurement *m,
-                       struct atlas_error *error)
-{
-    struct atlas_merkle tree = {.hasher = ATLAS_HASHER_INIT};
-    const struct atlas_walk *walk = b->walk;
-    int rc;
-    ATLAS_TRY(atlas_merkle_init(&tree, b->options->alg, error));
-    atlas_index_write_header(b->options->alg, index);
-    for (size_t i = 0; i < walk->n_files; i++) {
-        const struct atlas_walk_file *file = &walk->files[i];
-        size_t start = index->n;
-        atlas_index_write_line(flat_of(b, i), tree_of(b, i), file->id.size, atlas_span_str(file->path), index);
-        ATLAS_TRY(atlas_buf_check(index, error));
-        struct atlas_span line = atlas_span_sub(atlas_buf_span(index), start, index->n - start - 1);
-        ATLAS_TRY(atlas_merkle_append(&tree, line, error));
-    }
-    ATLAS_TRY(atlas_crypto_digest(b->options->alg, atlas_buf_span(index), &m->flat, error));
-    ATLAS_TRY(atlas_merkle_root(&tree, &m->tree, error));
-    if (all_utf8(walk)) { /* OMS refuses other names */
-        struct atlas_span flats = atlas_span_of(b->digests, walk->n_files * b->digest_size);
-        ATLAS_TRY(atlas_oms_root(b->options->alg, flats, &m->oms, error));
-    }
-out:
-    atlas_merkle_release(&tree);
-    return rc;
-}
-
 /* ---------------------------------------------------------------------------------------------- directory */
 
 /* Everything between the first look and the last one. */
@@ -324,7 +284,7 @@ static int measure_walk(struct batch *b, struct atlas_buf *index, struct atlas_b
         ATLAS_TRY(batch_distrust(b, error));
     }
     *m = (struct atlas_measurement){.kind = ATLAS_KIND_DIRECTORY, .size = b->meter->total, .files = b->walk->n_files};
-    ATLAS_TRY(write_index(b, index, m, error));
+    ATLAS_TRY(atlas_measure_write_index(b->walk, b->digests, b->options, index, m, error));
     atlas_measure_write_links(b->walk, links);
     ATLAS_TRY(atlas_buf_check(links, error));
 out:
@@ -356,7 +316,7 @@ int atlas_measure_directory(const char *path, const struct atlas_measure_options
     ATLAS_TRY(atlas_measure_open_root(path, where, &root, error));
     ATLAS_TRY(atlas_file_stat_fd(root, where, &id, error));
     ATLAS_TRY(atlas_memory_begin(&memory, &both, root, &id, error)); /* its clock before the first look */
-    ATLAS_TRY(atlas_walk_run(root, ignore, n_ignore, &walk, error));
+    ATLAS_TRY(atlas_walk_run(root, ignore, n_ignore, options->threads, &walk, error));
     b = calloc(1, sizeof *b);
     if (b == NULL) {
         rc = no_memory(error);
@@ -369,7 +329,7 @@ int atlas_measure_directory(const char *path, const struct atlas_measure_options
     b->memory = &memory;
     ATLAS_TRY(measure_walk(b, &index, &links, &m, error));
     if (b->n_order != 0 || memory.use == NULL || !atlas_walk_is_still(&walk, memory.start)) {
-        ATLAS_TRY(atlas_measure_check_unchanged(path, where, &walk, ignore, n_ignore, error));
+        ATLAS_TRY(atlas_measure_check_unchanged(path, where, &walk, ignore, n_ignore, options->threads, error));
     }
     ATLAS_TRY(batch_remember(b, error));
     ATLAS_TRY(atlas_meter_tick(&meter, true, error));

@@ -335,7 +335,7 @@ static int measure_directory_part(const char *path, const char *where, const str
     atlas_meter_init(&meter, &options->progress);
     ATLAS_TRY(atlas_meter_tick(&meter, true, error));
     ATLAS_TRY(atlas_measure_open_root(path, where, &root, error));
-    ATLAS_TRY(atlas_walk_run(root, ignore, n_ignore, &walk, error));
+    ATLAS_TRY(atlas_walk_run(root, ignore, n_ignore, options->threads, &walk, error));
     p.total = walk.n_files;
     p.links = walk.n_links;
     ATLAS_TRY(walk_range(&p, &walk, blocks, error));
@@ -346,7 +346,7 @@ static int measure_directory_part(const char *path, const char *where, const str
     atlas_part_write_header(&p, record);
     write_links(&walk, record);
     ATLAS_TRY(measure_files(&f, &p, record, error));
-    ATLAS_TRY(atlas_measure_check_unchanged(path, where, &walk, ignore, n_ignore, error));
+    ATLAS_TRY(atlas_measure_check_unchanged(path, where, &walk, ignore, n_ignore, options->threads, error));
     ATLAS_TRY(atlas_meter_tick(&meter, true, error));
 out:
     atlas_walk_release(&walk);

@@ -18,13 +18,13 @@ out:
 
 /* The same walk once more. What it refuses now, it did not refuse before. */
 static int walk_again(const struct atlas_walk *before, const struct atlas_span *ignore, size_t n_ignore,
-                      struct atlas_error *error)
+                      unsigned threads, struct atlas_error *error)
 {
     static const char text[] = "changed while the directory was read";
     struct atlas_error cause = ATLAS_ERROR_INIT;
     struct atlas_walk after = ATLAS_WALK_INIT;
     char where[sizeof error->where];
-    int rc = atlas_walk_run(before->scope.root, ignore, n_ignore, &after, &cause);
+    int rc = atlas_walk_run(before->scope.root, ignore, n_ignore, threads, &after, &cause);
     if (rc == ATLAS_E_REFUSED || rc == ATLAS_E_LIMIT) {
         ATLAS_TRY(atlas_error_set(error, ATLAS_E_CHANGED, cause.where, "%s", text));
     }
@@ -40,12 +40,13 @@ out:
 }
 
 int atlas_measure_check_unchanged(const char *path, const char *where, const struct atlas_walk *before,
-                                  const struct atlas_span *ignore, size_t n_ignore, struct atlas_error *error)
+                                  const struct atlas_span *ignore, size_t n_ignore, unsigned threads,
+                                  struct atlas_error *error)
 {
     struct atlas_file_id there;
     struct atlas_file_id here;
     int rc;
-    ATLAS_TRY(walk_again(before, ignore, n_ignore, error));
+    ATLAS_TRY(walk_again(before, ignore, n_ignore, threads, error));
     ATLAS_TRY(atlas_file_stat_fd(before->scope.root, where, &here, error));
     if (atlas_file_stat(ATLAS_FILE_CWD, path, true, where, &there, NULL) < 0 || !atlas_file_is_same(&here, &there)) {
         return atlas_error_set(error, ATLAS_E_CHANGED, where, "was replaced while it was read");

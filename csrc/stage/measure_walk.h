@@ -11,7 +11,7 @@ int atlas_measure_open_root(const char *path, const char *where, int *ret_root,
 /* Is everything as it was when the walk began? Only then do digests taken one after the other belong together.
  * ATLAS_E_CHANGED: no. */
 int atlas_measure_check_unchanged(const char *path, const char *where, const struct atlas_walk *before,
-                                  const struct atlas_span *ignore, size_t n_ignore,
+                                  const struct atlas_span *ignore, size_t n_ignore, unsigned threads,
                                   struct atlas_error *error) ATLAS_MUST_CHECK;
 
 /* For every link that was followed its path and its target, encoded, each ended by a NUL. */

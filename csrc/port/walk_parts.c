@@ -1,0 +1,213 @@
+#include "port/walk_parts.h"
+
+#include <stdlib.h>
+
+#include "base/path.h"
+#include "port/volume.h"
+
+/* ------------------------------------------------------------------------------------------------- lists */
+
+void atlas_walk_release(struct atlas_walk *w)
+{
+    for (size_t i = 0; i < w->n_files; i++) {
+        free(w->files[i].path);
+        free(w->files[i].real);
+    }
+    for (size_t i = 0; i < w->n_links; i++) {
+        free(w->links[i].path);
+        free(w->links[i].target);
+    }
+    for (size_t i = 0; i < w->n_directories; i++) {
+        free(w->directories[i].real);
+    }
+    free(w->files);
+    free(w->links);
+    free(w->directories);
+    atlas_link_scope_release(&w->scope);
+    *w = ATLAS_WALK_INIT;
+}
+
+static int compare_files(const void *a, const void *b)
+{
+    return strcmp(((const struct atlas_walk_file *)a)->path, ((const struct atlas_walk_file *)b)->path);
+}
+
+static int compare_links(const void *a, const void *b)
+{
+    return strcmp(((const struct atlas_walk_link *)a)->path, ((const struct atlas_walk_link *)b)->path);
+}
+
+/* Move a list to the end of another; false when out of memory. */
+static bool move_list(void **list, size_t *n, size_t *cap, void *more, size_t n_more, size_t size)
+{
+    if (n_more == 0) {
+        return true;
+    }
+    void *p = n_more <= SIZE_MAX / size - *n ? realloc(*list, (*n + n_more) * size) : NULL;
+    if (p == NULL) {
+        return false;
+    }
+    memcpy((uint8_t *)p + *n * size, more, n_more * size);
+    *list = p;
+    *n += n_more;
+    *cap = *n;
+    return true;
+}
+
+int atlas_walk_take_part(struct atlas_walk *walk, struct atlas_walk *part, struct atlas_error *error)
+{
+    void *files = walk->files;
+    void *links = walk->links;
+    void *directories = walk->directories;
+    bool taken = move_list(&files, &walk->n_files, &walk->cap_files, part->files, part->n_files, sizeof *part->files);
+    part->n_files = taken ? 0 : part->n_files;
+    taken = taken &&
+            move_list(&links, &walk->n_links, &walk->cap_links, part->links, part->n_links, sizeof *part->links);
+    part->n_links = taken ? 0 : part->n_links;
+    taken = taken && move_list(&directories, &walk->n_directories, &walk->cap_directories, part->directories,
+                               part->n_directories, sizeof *part->directories);
+    part->n_directories = taken ? 0 : part->n_directories;
+    walk->files = files;
+    walk->links = links;
+    walk->directories = directories;
+    return taken ? ATLAS_OK : atlas_error_set(error, ATLAS_E_NOMEM, "", "out of memory");
+}
+
+int atlas_walk_sort(struct atlas_walk *walk, struct atlas_error *error)
+{
+    char where[sizeof error->where];
+    if (walk->n_links != 0) {
+        qsort(walk->links, walk->n_links, sizeof *walk->links, compare_links);
+    }
+    if (walk->n_files != 0) {
+        qsort(walk->files, walk->n_files, sizeof *walk->files, compare_files);
+    }
+    for (size_t i = 1; i < walk->n_files; i++) {
+        if (strcmp(walk->files[i - 1].path, walk->files[i].path) == 0) { /* POSIX lets a changing directory do that */
+            atlas_path_where(walk->files[i].path, true, where, sizeof where);
+            return atlas_error_set(error, ATLAS_E_CHANGED, where, "was listed twice: the directory is changing");
+        }
+    }
+    return ATLAS_OK;
+}
+
+/* ---------------------------------------------------------------------------------------------- compare */
+
+static bool is_same_text(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool is_same_file(const struct atlas_walk_file *a, const struct atlas_walk_file *b)
+{
+    return strcmp(a->path, b->path) == 0 && is_same_text(a->real, b->real) && a->is_blob == b->is_blob &&
+           atlas_file_id_equal(&a->id, &b->id);
+}
+
+/* The smaller of two paths at the same place of sorted lists is the one that the other list lacks. */
+static const char *first_of(const char *a, const char *b)
+{
+    if (a == NULL || b == NULL) {
+        return a != NULL ? a : b;
+    }
+    return strcmp(a, b) <= 0 ? a : b;
+}
+
+static const char *file_path(const struct atlas_walk *w, size_t i)
+{
+    return i < w->n_files ? w->files[i].path : NULL;
+}
+
+static const char *link_path(const struct atlas_walk *w, size_t i)
+{
+    return i < w->n_links ? w->links[i].path : NULL;
+}
+
+const char *atlas_walk_difference(const struct atlas_walk *before, const struct atlas_walk *after)
+{
+    for (size_t i = 0; i < before->n_files || i < after->n_files; i++) {
+        if (i >= before->n_files || i >= after->n_files || !is_same_file(&before->files[i], &after->files[i])) {
+            return first_of(file_path(before, i), file_path(after, i));
+        }
+    }
+    for (size_t i = 0; i < before->n_links || i < after->n_links; i++) {
+        if (i >= before->n_links || i >= after->n_links ||
+            strcmp(before->links[i].path, after->links[i].path) != 0 ||
+            strcmp(before->links[i].target, after->links[i].target) != 0) {
+            return first_of(link_path(before, i), link_path(after, i));
+        }
+    }
+    return NULL;
+}
+
+static bool is_older(const struct atlas_file_id *id, int64_t since)
+{
+    return atlas_volume_nanoseconds(id->mtime_s, id->mtime_ns) < since &&
+           atlas_volume_nanoseconds(id->ctime_s, id->ctime_ns) < since;
+}
+
+bool atlas_walk_is_still(const struct atlas_walk *w, int64_t since)
+{
+    struct atlas_file_id now = {0};
+    bool still = w->n_links == 0; /* a link's way may lead through directories that were not listed */
+    for (size_t i = 0; still && i < w->n_files; i++) {
+        still = is_older(&w->files[i].id, since);
+    }
+    for (size_t i = 0; still && i < w->n_directories; i++) {
+        const struct atlas_walk_directory *d = &w->directories[i];
+        int fd = ATLAS_FILE_CLOSED;
+        still = is_older(&d->id, since) &&
+                atlas_file_open_beneath(w->scope.root, d->real, d->real, &fd, NULL) == ATLAS_OK &&
+                atlas_file_stat_fd(fd, d->real, &now, NULL) == ATLAS_OK && atlas_file_id_equal(&now, &d->id);
+        atlas_file_close(&fd);
+    }
+    return still;
+}
+
+/* ------------------------------------------------------------------------------------------------- open */
+
+void atlas_walk_opener_release(struct atlas_walk_opener *o)
+{
+    atlas_file_close(&o->dir);
+    atlas_buf_release(&o->path);
+}
+
+/* Make o->dir the directory of the first n bytes of path. */
+static int opener_enter(struct atlas_walk_opener *o, const char *path, size_t n, bool is_blob, const char *where,
+                        struct atlas_error *error)
+{
+    int rc;
+    if (o->dir != ATLAS_FILE_CLOSED && o->is_blob == is_blob &&
+        atlas_span_equal(atlas_span_of(o->path.p, o->path.n - 1), atlas_span_of(path, n))) {
+        return ATLAS_OK;
+    }
+    atlas_file_close(&o->dir);
+    atlas_buf_clear(&o->path);
+    atlas_buf_append(&o->path, atlas_span_of(path, n));
+    atlas_buf_append_u8(&o->path, 0);
+    ATLAS_TRY(atlas_buf_check(&o->path, error));
+    ATLAS_TRY(atlas_file_open_beneath(is_blob ? o->walk->scope.blobs : o->walk->scope.root, (const char *)o->path.p,
+                                      where, &o->dir, error));
+    o->is_blob = is_blob;
+out:
+    return rc;
+}
+
+int atlas_walk_open(struct atlas_walk_opener *o, const struct atlas_walk_file *file, int *ret_fd,
+                    struct atlas_error *error)
+{
+    struct atlas_error cause = ATLAS_ERROR_INIT;
+    char where[sizeof cause.where];
+    const char *path = file->real != NULL ? file->real : file->path;
+    const char *slash = strrchr(path, '/');
+    const char *name = slash != NULL ? slash + 1 : path;
+    atlas_path_where(file->path, true, where, sizeof where);
+    int rc = opener_enter(o, path, slash != NULL ? (size_t)(slash - path) : 0, file->is_blob, where, &cause);
+    if (rc == ATLAS_OK) {
+        rc = atlas_file_open(o->dir, name, false, where, ret_fd, &cause);
+    }
+    if (rc == ATLAS_E_NOT_FOUND || rc == ATLAS_E_REFUSED) {
+        return atlas_error_set(error, ATLAS_E_CHANGED, where, "vanished or was replaced while the directory was read");
+    }
+    return rc < 0 ? atlas_error_set(error, rc, cause.where, "%s", cause.text) : ATLAS_OK;
+}
