@@ -21,7 +21,7 @@ from pathlib import Path
 
 from atlas import _core
 from atlas.errors import AtlasError, UsageError
-from atlas.files import home_directory, read_regular, write_atomic
+from atlas.files import home_directory, open_regular, write_atomic
 from atlas.model import CACHE_LEVELS, CacheLevel, CacheUse
 
 _log = logging.getLogger("atlas.cache")
@@ -157,7 +157,8 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _read(path: Path) -> bytes:
     try:
-        return read_regular(path, limit=MAX_BYTES)
+        with open_regular(path) as file:
+            return file.read(min(os.fstat(file.fileno()).st_size, MAX_BYTES))
     except FileNotFoundError:
         return b""
 

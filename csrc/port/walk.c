@@ -512,6 +512,7 @@ static void work(void *context, unsigned worker)
         }
     }
     atlas_monitor_leave(crew->monitor);
+    atlas_walk_sort_files(w->walk);
 }
 
 static int crew_init(struct crew *crew, struct atlas_error *error)
@@ -565,10 +566,13 @@ static int run_with(int root, const struct atlas_span *ignore, size_t n_ignore, 
         }
     }
     ATLAS_TRY(crew.rc);
-    for (unsigned i = 0; i < threads; i++) {
-        ATLAS_TRY(atlas_walk_take_part(&walk, &crew.walkers[i].part, error));
+    for (unsigned step = 1; step < threads; step *= 2) {
+        for (unsigned i = 0; i + step < threads; i += 2 * step) {
+            ATLAS_TRY(atlas_walk_take_part(&crew.walkers[i].part, &crew.walkers[i + step].part, error));
+        }
     }
-    ATLAS_TRY(atlas_walk_sort(&walk, error));
+    ATLAS_TRY(atlas_walk_take_part(&walk, &crew.walkers[0].part, error));
+    ATLAS_TRY(atlas_walk_finish(&walk, error));
     *ret_walk = walk;
     walk = ATLAS_WALK_INIT;
 out:

@@ -54,33 +54,66 @@ static bool move_list(void **list, size_t *n, size_t *cap, void *more, size_t n_
     return true;
 }
 
+/* Merge the sorted files of a part into the sorted files of a walk. */
+static bool merge_files(struct atlas_walk *walk, struct atlas_walk *part)
+{
+    const struct atlas_walk_file *a = walk->files;
+    const struct atlas_walk_file *b = part->files;
+    const struct atlas_walk_file *end_a = a + walk->n_files;
+    const struct atlas_walk_file *end_b = b + part->n_files;
+    if (part->n_files == 0) {
+        return true;
+    }
+    if (walk->n_files == 0 || compare_files(end_a - 1, b) <= 0) {
+        void *files = walk->files;
+        bool moved = move_list(&files, &walk->n_files, &walk->cap_files, part->files, part->n_files, sizeof *b);
+        walk->files = files;
+        part->n_files = moved ? 0 : part->n_files;
+        return moved;
+    }
+    size_t n = walk->n_files + part->n_files; /* both are in memory: no overflow */
+    struct atlas_walk_file *merged = malloc(n * sizeof *merged);
+    if (merged == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        bool first = b == end_b || (a != end_a && compare_files(a, b) <= 0);
+        merged[i] = first ? *a++ : *b++;
+    }
+    free(walk->files);
+    walk->files = merged;
+    walk->n_files = walk->cap_files = n;
+    part->n_files = 0;
+    return true;
+}
+
 int atlas_walk_take_part(struct atlas_walk *walk, struct atlas_walk *part, struct atlas_error *error)
 {
-    void *files = walk->files;
     void *links = walk->links;
     void *directories = walk->directories;
-    bool taken = move_list(&files, &walk->n_files, &walk->cap_files, part->files, part->n_files, sizeof *part->files);
-    part->n_files = taken ? 0 : part->n_files;
-    taken = taken &&
-            move_list(&links, &walk->n_links, &walk->cap_links, part->links, part->n_links, sizeof *part->links);
+    bool taken = merge_files(walk, part) &&
+                 move_list(&links, &walk->n_links, &walk->cap_links, part->links, part->n_links, sizeof *part->links);
     part->n_links = taken ? 0 : part->n_links;
     taken = taken && move_list(&directories, &walk->n_directories, &walk->cap_directories, part->directories,
                                part->n_directories, sizeof *part->directories);
     part->n_directories = taken ? 0 : part->n_directories;
-    walk->files = files;
     walk->links = links;
     walk->directories = directories;
     return taken ? ATLAS_OK : atlas_error_set(error, ATLAS_E_NOMEM, "", "out of memory");
 }
 
-int atlas_walk_sort(struct atlas_walk *walk, struct atlas_error *error)
+void atlas_walk_sort_files(struct atlas_walk *walk)
+{
+    if (walk->n_files != 0) {
+        qsort(walk->files, walk->n_files, sizeof *walk->files, compare_files);
+    }
+}
+
+int atlas_walk_finish(struct atlas_walk *walk, struct atlas_error *error)
 {
     char where[sizeof error->where];
     if (walk->n_links != 0) {
         qsort(walk->links, walk->n_links, sizeof *walk->links, compare_links);
-    }
-    if (walk->n_files != 0) {
-        qsort(walk->files, walk->n_files, sizeof *walk->files, compare_files);
     }
     for (size_t i = 1; i < walk->n_files; i++) {
         if (strcmp(walk->files[i - 1].path, walk->files[i].path) == 0) { /* POSIX lets a changing directory do that */

@@ -4,10 +4,13 @@
 
 #include "port/walk.h"
 
-/* Move the lists of a part to the end of those of the whole. */
+/* By path; what a thread does with its part, so that the parts need only be merged. */
+void atlas_walk_sort_files(struct atlas_walk *walk);
+
+/* Take over the lists of another part; the files of both are sorted. */
 int atlas_walk_take_part(struct atlas_walk *walk, struct atlas_walk *part, struct atlas_error *error) ATLAS_MUST_CHECK;
 
-/* Bring the lists into their order. ATLAS_E_CHANGED: a path is there twice. */
-int atlas_walk_sort(struct atlas_walk *walk, struct atlas_error *error) ATLAS_MUST_CHECK;
+/* Bring the links into their order. ATLAS_E_CHANGED: a path is there twice. */
+int atlas_walk_finish(struct atlas_walk *walk, struct atlas_error *error) ATLAS_MUST_CHECK;
 
 #endif

@@ -5,8 +5,8 @@
 #include "port/walk.h"
 #include "stage/measure.h"
 
-/* Append the index of the files of a walk. digests: the flat digests of all files in their order, then their trees. Sets
- * flat, tree and oms of the measurement. */
+/* Append the index of the files of a walk. digests: the flat digests of all files in their order, then their trees.
+ * Sets flat, tree and oms of the measurement. */
 int atlas_measure_write_index(const struct atlas_walk *walk, const uint8_t *digests,
                               const struct atlas_measure_options *options, struct atlas_buf *ret_index,
                               struct atlas_measurement *m, struct atlas_error *error) ATLAS_MUST_CHECK;
