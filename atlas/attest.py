@@ -73,6 +73,13 @@ def kind_of(evidence: bytes) -> Kind:
     )
 
 
+def tdx_quote_of(evidence: bytes) -> bytes:
+    """The TDX quote inside evidence of a confidential VM on Azure; empty where there is none (SEV-SNP). Unverified."""
+    tee = _core.cbor_decode(evidence).get("tee")
+    quote = tee.get("quote", b"") if isinstance(tee, dict) else b""
+    return quote if isinstance(quote, bytes) else b""
+
+
 # ------------------------------------------------------------------------------------------------- collateral
 
 

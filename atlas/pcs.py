@@ -12,7 +12,7 @@ import urllib.request
 from typing import Any
 
 from atlas import web
-from atlas.attest import Collateral, kind_of, read_claims
+from atlas.attest import Collateral, kind_of, read_claims, tdx_quote_of
 from atlas.errors import AtlasError, SystemFailure, UsageError
 
 PCS = "https://api.trustedservices.intel.com"
@@ -55,7 +55,9 @@ def fetch(quote: bytes, *, url: str = PCS, update: str = "standard", timeout: fl
 
 
 def _platform(quote: bytes) -> tuple[bytes, str]:
-    if kind_of(quote) != "tdx":
+    if kind_of(quote) == "azure":
+        quote = tdx_quote_of(quote)
+    if not quote or kind_of(quote) != "tdx":
         raise UsageError("collateral is fetched for TDX quotes only")
     claims = read_claims(quote, kind="tdx")
     if claims["fmspc"] is None:

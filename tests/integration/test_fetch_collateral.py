@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from forge_attest.pki import NOW
 from forge_attest.tdx import Tdx
+from forge_attest.tpm import RSASSA, Tpm, hcl_report
 
 from atlas import pcs
 from atlas.attest import Collateral, verify
@@ -166,6 +167,16 @@ def test_an_answer_that_is_no_signed_document_is_refused(body: bytes, service: S
     service.replies[f"/tdx{V4}/tcb"] = (body, service.replies[f"/tdx{V4}/tcb"][1])
     with pytest.raises(SystemFailure):
         pcs.fetch(WORLD.quote(), url=service.url)
+
+
+def test_evidence_of_azure_is_asked_for_by_the_quote_inside(service: Service) -> None:
+    world = Tpm(scheme=RSASSA, tee={"hcl": hcl_report(b"{}"), "quote": WORLD.quote()})
+    assert pcs.fetch(world.evidence(), url=service.url) == pcs.fetch(WORLD.quote(), url=service.url)
+    asked = len(service.asked)
+    for evidence in (Tpm(), world.but(tee={"hcl": hcl_report(b"{}")}), world.but(change=lambda p: p | {"tee": 1})):
+        with pytest.raises(UsageError, match="TDX quotes only"):
+            pcs.fetch(evidence.evidence(), url=service.url)
+    assert len(service.asked) == asked
 
 
 def test_only_a_quote_that_names_its_platform_can_be_asked_for(
