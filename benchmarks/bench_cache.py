@@ -82,8 +82,8 @@ def main() -> int:
     results: dict[str, object] = {"cpus": os.cpu_count(), "kernel": platform.release(), "directory": str(folder)}
     print(f"{os.cpu_count()} CPUs, {platform.machine()}, Linux {platform.release()}; in {folder}")
     try:
-        for name, (files, size, target) in WORK.items():
-            files = files // 10 if args.quick else files
+        for name, (all_files, size, target) in WORK.items():
+            files = all_files // 10 if args.quick else all_files
             root = folder / name.replace(" ", "-")
             write_tree(root, files, size)
             first = measure(root, cache="stat")

@@ -55,9 +55,9 @@ uint8_t *atlas_buf_extend(struct atlas_buf *b, size_t n)
 
 void atlas_buf_append(struct atlas_buf *b, struct atlas_span s)
 {
-    uint8_t *p = s.n != 0 ? atlas_buf_extend(b, s.n) : NULL;
-    if (p != NULL) {
-        memcpy(p, s.p, s.n);
+    if (s.n != 0 && reserve(b, s.n)) {
+        memcpy(b->p + b->n, s.p, s.n);
+        b->n += s.n;
     }
 }
 

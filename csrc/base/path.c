@@ -10,15 +10,17 @@ static bool is_plain(uint8_t c)
 void atlas_path_encode(struct atlas_span raw, struct atlas_buf *ret_encoded)
 {
     static const char digits[] = "0123456789ABCDEF";
+    size_t start = 0; /* of bytes that stay as they are */
     for (size_t i = 0; i < raw.n; i++) {
         uint8_t c = raw.p[i];
-        if (is_plain(c)) {
-            atlas_buf_append_u8(ret_encoded, c);
-        } else {
+        if (!is_plain(c)) {
             const char text[3] = {'%', digits[c >> 4], digits[c & 15]};
+            atlas_buf_append(ret_encoded, atlas_span_sub(raw, start, i - start));
             atlas_buf_append(ret_encoded, atlas_span_of(text, 3));
+            start = i + 1;
         }
     }
+    atlas_buf_append(ret_encoded, atlas_span_sub(raw, start, raw.n - start));
 }
 
 static int nibble(uint8_t c)

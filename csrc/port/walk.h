@@ -59,8 +59,8 @@ const char *atlas_walk_difference(const struct atlas_walk *before, const struct 
 
 /* Is everything still as it was at `since` (nanoseconds on the clock that files are stamped from), with certainty?
  * Then the walk is a picture of one moment: no file had changed when it was looked at, and no directory has since.
- * Where there are links, the answer is no. */
-bool atlas_walk_is_still(const struct atlas_walk *w, int64_t since);
+ * Where there are links, or another file system than `device`, the answer is no. */
+bool atlas_walk_is_still(const struct atlas_walk *w, uint64_t device, int64_t since);
 
 /* Opens files of a walk one after the other, keeping the last directory open. For one thread. */
 struct atlas_walk_opener {

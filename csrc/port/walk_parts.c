@@ -173,23 +173,24 @@ const char *atlas_walk_difference(const struct atlas_walk *before, const struct 
     return NULL;
 }
 
-static bool is_older(const struct atlas_file_id *id, int64_t since)
+static bool is_older(const struct atlas_file_id *id, uint64_t device, int64_t since)
 {
-    return atlas_volume_nanoseconds(id->mtime_s, id->mtime_ns) < since &&
+    return id->device == device &&
+           atlas_volume_nanoseconds(id->mtime_s, id->mtime_ns) < since &&
            atlas_volume_nanoseconds(id->ctime_s, id->ctime_ns) < since;
 }
 
-bool atlas_walk_is_still(const struct atlas_walk *w, int64_t since)
+bool atlas_walk_is_still(const struct atlas_walk *w, uint64_t device, int64_t since)
 {
     struct atlas_file_id now = {0};
     bool still = w->n_links == 0; /* a link's way may lead through directories that were not listed */
     for (size_t i = 0; still && i < w->n_files; i++) {
-        still = is_older(&w->files[i].id, since);
+        still = is_older(&w->files[i].id, device, since);
     }
     for (size_t i = 0; still && i < w->n_directories; i++) {
         const struct atlas_walk_directory *d = &w->directories[i];
         int fd = ATLAS_FILE_CLOSED;
-        still = is_older(&d->id, since) &&
+        still = is_older(&d->id, device, since) &&
                 atlas_file_open_beneath(w->scope.root, d->real, d->real, &fd, NULL) == ATLAS_OK &&
                 atlas_file_stat_fd(fd, d->real, &now, NULL) == ATLAS_OK && atlas_file_id_equal(&now, &d->id);
         atlas_file_close(&fd);

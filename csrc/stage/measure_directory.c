@@ -226,6 +226,13 @@ static void count_known(const struct batch *b)
     }
 }
 
+/* Was every file known, whether it was read all the same or not? */
+static bool all_known(const struct batch *b)
+{
+    const struct atlas_measure_cache *use = b->memory->use;
+    return use != NULL && !use->is_false && use->files + use->checked == b->walk->n_files;
+}
+
 /* Bytes that are not what the cache said in this version: nothing that it says is believed, everything is read. */
 static int batch_distrust(struct batch *b, struct atlas_error *error)
 {
@@ -328,7 +335,7 @@ int atlas_measure_directory(const char *path, const struct atlas_measure_options
     b->digest_size = atlas_alg_size(both.alg);
     b->memory = &memory;
     ATLAS_TRY(measure_walk(b, &index, &links, &m, error));
-    if (b->n_order != 0 || memory.use == NULL || !atlas_walk_is_still(&walk, memory.start)) {
+    if (!all_known(b) || !atlas_walk_is_still(&walk, memory.device, memory.start)) {
         ATLAS_TRY(atlas_measure_check_unchanged(path, where, &walk, ignore, n_ignore, options->threads, error));
     }
     ATLAS_TRY(batch_remember(b, error));
