@@ -1,4 +1,4 @@
-"""Very large files, very many files, odd names: bounded memory and time, and the same answer for any number of threads."""
+"""Very large files, very many files, odd names: bounded memory and time, one answer for any number of threads."""
 
 from __future__ import annotations
 
