@@ -98,7 +98,7 @@ static char *join(const char *directory, const char *name)
     size_t n = strlen(name) + 1;
     char *path = malloc(d + 1 + n);
     if (path != NULL) {
-        memcpy(path, directory, d);
+        memcpy(path, directory, d); /* NOLINT(bugprone-not-null-terminated-result): the name follows */
         path[d] = '/';
         memcpy(path + d + (d != 0), name, n);
     }

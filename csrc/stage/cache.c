@@ -367,7 +367,7 @@ bool atlas_cache_get(const struct atlas_cache *c, const struct atlas_volume *vol
 int atlas_cache_put(struct atlas_cache *c, const struct atlas_volume *volume, const struct atlas_file_id *id,
                     const struct atlas_cache_hit *hit, struct atlas_error *error)
 {
-    uint8_t bytes[sizeof(struct entry) + 2 * ATLAS_DIGEST_MAX] = {0};
+    uint8_t bytes[sizeof(struct entry) + (size_t)2 * ATLAS_DIGEST_MAX] = {0};
     struct entry e = {.version = version_of(volume, id)};
     struct atlas_cache_hit known = {0};
     int rc;

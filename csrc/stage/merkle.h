@@ -47,7 +47,7 @@ int atlas_merkle_node(int alg, struct atlas_span left, struct atlas_span right, 
 /* The leaves [first, first + n) of a tree whose size need not be known: the roots of the largest complete subtrees that
  * lie in them, left to right. Ranges that follow each other join, in any grouping, and the range from leaf 0 to the
  * last has the tree's root. */
-#define ATLAS_MERKLE_RANGE_NODES (2 * ATLAS_MERKLE_LEVELS)
+#define ATLAS_MERKLE_RANGE_NODES ((size_t)2 * ATLAS_MERKLE_LEVELS)
 
 struct atlas_merkle_range {
     int alg;
