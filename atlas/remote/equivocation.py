@@ -13,10 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from atlas import _core
-from atlas.errors import AtlasError, MalformedError, VerificationError
+from atlas.errors import MalformedError, VerificationError
 from atlas.remote.checkpoint import Checkpoint, open_checkpoint
-from atlas.remote.tree import Tree
+from atlas.remote.tree import Tree, check_consistency
 
 FORMAT = "atlas-equivocation/1"
 MAX_REPORT_BYTES = 256 << 10
@@ -82,10 +81,8 @@ def _holds(claim: Equivocation) -> bool:
     if not 0 < first.size < second.size or claim.prefix_root == first.root:
         return False
     try:
-        _core.merkle_consistency_check(
-            "sha256", first.size, second.size, claim.prefix_root, second.root, list(claim.proof)
-        )
-    except AtlasError:
+        check_consistency(first.size, second.size, claim.prefix_root, second.root, claim.proof)
+    except VerificationError:
         return False
     return True
 

@@ -6,11 +6,10 @@ import base64
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from atlas import _core
 from atlas.errors import AtlasError, NotFound, SystemFailure, VerificationError
 from atlas.remote.checkpoint import Checkpoint, open_checkpoint
 from atlas.remote.source import CHECKPOINT, MAX_CHECKPOINT_BYTES, Source
-from atlas.remote.tree import Tree, leaf_hash
+from atlas.remote.tree import Tree, check_inclusion, leaf_hash
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 8.0
@@ -25,8 +24,7 @@ def encode_proof(index: int, path: Sequence[bytes], note: bytes) -> bytes:
 
 def checked_proof(entry: bytes, index: int, path: Sequence[bytes], checkpoint: Checkpoint) -> bytes:
     """The proof that the entry is in that checkpoint's tree. VerificationError when it is not."""
-    leaf = leaf_hash(entry)
-    _core.merkle_inclusion_check("sha256", index, checkpoint.size, leaf, list(path), checkpoint.root)
+    check_inclusion(index, checkpoint.size, leaf_hash(entry), path, checkpoint.root)
     return encode_proof(index, path, checkpoint.note)
 
 

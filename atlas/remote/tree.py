@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from atlas import _core
 from atlas.errors import MalformedError, UsageError, VerificationError
@@ -17,6 +17,7 @@ from atlas.remote.source import HASH_BYTES, TILE_WIDTH, Source, read_tile, tile_
 
 _BITS = 8  # of a tile's width
 _MAX_SIZE = (1 << 63) - 1
+_MAX_PROOF = 64
 _CACHED_TILES = 256  # 2 MiB
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
@@ -53,6 +54,23 @@ def _combine(hashes: list[bytes]) -> bytes:
     while len(hashes) > 1:
         hashes = [node_hash(hashes[i], hashes[i + 1]) for i in range(0, len(hashes), 2)]
     return hashes[0]
+
+
+def _proof(hashes: Sequence[bytes]) -> list[bytes]:
+    """No tree below 2^63 entries needs more hashes."""
+    if len(hashes) > _MAX_PROOF or any(len(digest) != HASH_BYTES for digest in hashes):
+        raise VerificationError("not a proof of at most 64 hashes", code="ATLAS_E_DIGEST")
+    return list(hashes)
+
+
+def check_inclusion(index: int, size: int, leaf: bytes, path: Sequence[bytes], root: bytes) -> None:
+    """VerificationError unless that leaf is at that place of the tree."""
+    _core.merkle_inclusion_check("sha256", index, size, leaf, _proof(path), root)
+
+
+def check_consistency(first: int, second: int, root1: bytes, root2: bytes, proof: Sequence[bytes]) -> None:
+    """VerificationError unless the second tree begins with the first, which is not empty."""
+    _core.merkle_consistency_check("sha256", first, second, root1, root2, _proof(proof))
 
 
 def _split(tile: bytes) -> list[bytes]:
@@ -178,7 +196,7 @@ class Tree:
     def check_consistent(self, size: int, root: bytes) -> None:
         """VerificationError unless this tree begins with the one of that size and root."""
         if size:
-            _core.merkle_consistency_check("sha256", size, self.size, root, self.root, self.consistency(size))
+            check_consistency(size, self.size, root, self.root, self.consistency(size))
 
     # ------------------------------------------------------------------------------------------------- entries
 
@@ -221,4 +239,4 @@ def unbundle(data: bytes, count: int, *, where: str) -> list[bytes]:
     return entries
 
 
-__all__ = ["EMPTY_ROOT", "Tree", "leaf_hash", "node_hash", "unbundle"]
+__all__ = ["EMPTY_ROOT", "Tree", "check_consistency", "check_inclusion", "leaf_hash", "node_hash", "unbundle"]

@@ -21,7 +21,7 @@ from atlas.files import StrPath
 from atlas.remote.checkpoint import LOG_KEY, Checkpoint, VerifierKey, open_checkpoint, signature_lines, signer_of
 from atlas.remote.server import Reply, Request
 from atlas.remote.state import State, directory_of
-from atlas.remote.tree import EMPTY_ROOT
+from atlas.remote.tree import EMPTY_ROOT, check_consistency
 from atlas.remote.witness import MAX_PROOF_LINES
 
 MAX_REQUEST_BYTES = 16 << 10
@@ -140,8 +140,8 @@ def _follows(new: Checkpoint, last: Checkpoint | None, proof: list[bytes]) -> bo
     if last is None or last.size == 0:
         return not proof
     try:
-        _core.merkle_consistency_check("sha256", last.size, new.size, last.root, new.root, proof)
-    except (VerificationError, MalformedError, UsageError):
+        check_consistency(last.size, new.size, last.root, new.root, proof)
+    except VerificationError:
         return False
     return True
 

@@ -27,8 +27,12 @@ class NoteKey:
     kind: int = LOG
 
     @property
+    def seed(self) -> bytes:
+        return hashlib.sha256(self.name.encode()).digest()
+
+    @property
     def _key(self) -> Ed25519PrivateKey:
-        return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(self.name.encode()).digest())
+        return Ed25519PrivateKey.from_private_bytes(self.seed)
 
     @property
     def public(self) -> bytes:
@@ -44,8 +48,7 @@ class NoteKey:
 
     @property
     def skey(self) -> str:
-        seed = hashlib.sha256(self.name.encode()).digest()
-        return f"PRIVATE+KEY+{self.name}+{self.id.hex()}+{b64(bytes([self.kind]) + seed)}"
+        return f"PRIVATE+KEY+{self.name}+{self.id.hex()}+{b64(bytes([self.kind]) + self.seed)}"
 
     def line(self, text: bytes, *, time: int | None = None) -> bytes:
         """The signature line over a note's text; a cosignature when the key is one for cosignatures."""

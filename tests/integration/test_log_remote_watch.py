@@ -163,6 +163,9 @@ def test_an_honest_log_cannot_be_accused(first: int, second: int) -> None:
             continue
         with pytest.raises(VerificationError, match="does not prove"):
             read_report(json.dumps(document).encode(), [LOG.vkey])
+    document["proof"] = document["proof"] * 100
+    with pytest.raises(VerificationError, match="does not prove"):
+        read_report(json.dumps(document).encode(), [LOG.vkey])
     document["proof"] = document["proof"][:-1]
     with pytest.raises(VerificationError, match="does not prove"):
         read_report(json.dumps(document).encode(), [LOG.vkey])
