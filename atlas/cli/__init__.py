@@ -13,11 +13,25 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from atlas.cli import attest, bundle, completion, diff, digest, doctor, find, inspect, keygen, lineage, sign, verify
+from atlas.cli import (
+    attest,
+    bundle,
+    completion,
+    diff,
+    digest,
+    doctor,
+    find,
+    inspect,
+    keygen,
+    lineage,
+    log,
+    sign,
+    verify,
+)
 from atlas.cli.console import INTERRUPTED, PIPE_CLOSED, USAGE, Console, exit_code_of
 from atlas.version import __version__
 
-VERBS = (keygen, sign, verify, inspect, lineage, find, bundle, digest, diff, attest, doctor, completion)
+VERBS = (keygen, sign, verify, inspect, lineage, find, bundle, digest, diff, attest, log, doctor, completion)
 
 _EPILOG = """\
 start here:

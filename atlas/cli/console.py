@@ -76,7 +76,7 @@ class Console:
         with contextlib.suppress(OSError):
             print(f"atlas {self.verb}: {escape_lines(text)}", file=sys.stderr, flush=True)
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException, *, code: int | None = None) -> None:
         if isinstance(error, AtlasError):
             self.note(str(error))
         elif isinstance(error, OSError):
@@ -91,7 +91,9 @@ class Console:
             )
         if self.json:
             with contextlib.suppress(OSError):
-                self.document({"error": _plain_error(error), "exit_code": exit_code_of(error)})
+                self.document(
+                    {"error": _plain_error(error), "exit_code": exit_code_of(error) if code is None else code}
+                )
                 self.flush()
 
     def flush(self) -> None:

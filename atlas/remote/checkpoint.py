@@ -3,56 +3,11 @@
 from __future__ import annotations
 
 import base64
-import binascii
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from atlas import _core
 from atlas.errors import UsageError, VerificationError
-
-LOG_KEY = 0x01
-COSIGNATURE_KEY = 0x04
-_ED25519_BYTES = 32
-
-
-@dataclass(frozen=True, slots=True)
-class VerifierKey:
-    """name+hex+base64, as logs and witnesses publish their keys."""
-
-    text: str
-    name: str
-    id: bytes
-    kind: int
-    public: bytes
-
-    @classmethod
-    def parse(cls, text: str) -> VerifierKey:
-        """UsageError for what is no Ed25519 key of a log or a witness."""
-        try:
-            name, id_hex, encoded = text.split("+", 2)
-            raw = base64.b64decode(encoded, validate=True)
-            key = cls(text, name, bytes.fromhex(id_hex), raw[0], raw[1:])
-        except (ValueError, IndexError, binascii.Error):
-            raise UsageError(
-                "not a verifier key", where=text[:200], hint="it reads NAME+HEX+BASE64, as `atlas log init` prints it"
-            ) from None
-        if key.kind not in (LOG_KEY, COSIGNATURE_KEY) or len(key.public) != _ED25519_BYTES:
-            raise UsageError("not an Ed25519 verifier key", where=text[:200])
-        if key.id != key_id(name, key.kind, key.public):
-            raise UsageError("the verifier key is damaged: its name, number and key do not belong together", where=text)
-        return key
-
-
-def key_id(name: str, kind: int, public: bytes) -> bytes:
-    return hashlib.sha256(name.encode() + b"\n" + bytes([kind]) + public).digest()[:4]
-
-
-def cosigner_key(log_key: str) -> str:
-    """The verifier key for cosignatures (type 4) of the same pair that `log_key` (type 1) is for."""
-    key = VerifierKey.parse(log_key)
-    number = key_id(key.name, COSIGNATURE_KEY, key.public).hex()
-    return f"{key.name}+{number}+{base64.b64encode(bytes([COSIGNATURE_KEY]) + key.public).decode()}"
+from atlas.remote.note import LOG_KEY, VerifierKey, open_note, parse_checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +25,15 @@ class Checkpoint:
 def open_checkpoint(note: bytes, log_keys: Iterable[str], *, where: str) -> Checkpoint:
     """The checkpoint, if one of these keys of logs signed it. VerificationError if none did."""
     keys = [VerifierKey.parse(text) for text in log_keys]
-    text, signatures = _core.note_open(note, [key.text for key in keys])
-    origin, size, root, _ = _core.checkpoint_parse(text)
-    signed_by = {(name, bytes(number)) for name, number, kind, _ in signatures if kind == LOG_KEY}
+    for key in keys:
+        if key.kind != LOG_KEY:
+            raise UsageError("not the key of a log", where=key.text)
+    text, signatures = open_note(note, keys)
+    origin, size, root = parse_checkpoint(text)
+    signed_by = {(signature.name, signature.id) for signature in signatures}
     for key in keys:
         if key.name == origin and (key.name, key.id) in signed_by:
-            return Checkpoint(origin, size, bytes(root), key.text, bytes(text), bytes(note))
+            return Checkpoint(origin, size, root, key.text, text, note)
     raise VerificationError(
         f"the checkpoint of {origin!r} is not signed by a log that you trust",
         code="ATLAS_E_SIGNATURE",
@@ -85,7 +43,7 @@ def open_checkpoint(note: bytes, log_keys: Iterable[str], *, where: str) -> Chec
 
 
 def signature_lines(note: bytes) -> list[bytes]:
-    """The signature lines of a note that `_core.note_open` has accepted, newlines included."""
+    """The signature lines of a note that was opened, newlines included."""
     return note[note.rindex(b"\n\n") + 2 :].splitlines(keepends=True)
 
 
@@ -101,4 +59,4 @@ def with_lines(note: bytes, lines: Sequence[bytes]) -> bytes:
     return note[: note.rindex(b"\n\n") + 2] + b"".join(kept.values())
 
 
-__all__ = ["Checkpoint", "VerifierKey", "cosigner_key", "open_checkpoint", "signature_lines", "signer_of", "with_lines"]
+__all__ = ["Checkpoint", "open_checkpoint", "signature_lines", "signer_of", "with_lines"]

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from atlas import _core
-from atlas.errors import AtlasError, SystemFailure, VerificationError
-from atlas.files import write_atomic
+from atlas.errors import AtlasError, SystemFailure, UsageError, VerificationError
+from atlas.files import read_regular, write_atomic
 from atlas.remote.checkpoint import Checkpoint, open_checkpoint
 from atlas.remote.equivocation import Equivocation, compare
 from atlas.remote.source import CHECKPOINT, MAX_CHECKPOINT_BYTES, TILE_WIDTH, Source
 from atlas.remote.state import State, directory_of
 from atlas.remote.tree import EMPTY_ROOT, Tree, leaf_hash
+
+_MAX_CERTIFICATE_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,4 +150,34 @@ def key_of(entry: bytes) -> bytes | None:
     return hashlib.sha256(spki).digest()
 
 
-__all__ = ["Entry", "TwoHistories", "Watched", "key_of", "watch"]
+def key_hash(text: str) -> bytes:
+    """SHA-256 of a SubjectPublicKeyInfo: given in hex, or that of the first certificate of a PEM file."""
+    try:
+        given = bytes.fromhex(text)
+    except ValueError:
+        given = b""
+    if len(given) == 32:
+        return given
+    certificates = _core.certificates_from_pem(read_regular(text, limit=_MAX_CERTIFICATE_BYTES))
+    if not certificates:
+        raise UsageError("holds no certificate", where=text)
+    return _core.certificate_info(certificates[0])["spki_sha256"]
+
+
+def read_hashes(path: str) -> frozenset[bytes]:
+    """Leaf hashes from a file, in hex, one a line."""
+    found = set()
+    for number, line in enumerate(read_regular(path).decode("ascii", "replace").split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            digest = bytes.fromhex(line.strip())
+        except ValueError:
+            digest = b""
+        if len(digest) != 32:
+            raise UsageError(f"line {number} is no leaf hash (64 hexadecimal digits)", where=path)
+        found.add(digest)
+    return frozenset(found)
+
+
+__all__ = ["Entry", "TwoHistories", "Watched", "key_hash", "key_of", "read_hashes", "watch"]

@@ -103,10 +103,12 @@ class Server:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Event | None = None
         self._failure: OSError | None = None
+        self._listening: Callable[[str], None] | None = None
         self.url = ""
 
-    def serve(self, *, signals: bool = True) -> None:
-        """Until SIGINT or SIGTERM, or `stop`."""
+    def serve(self, *, signals: bool = True, listening: Callable[[str], None] | None = None) -> None:
+        """Until SIGINT or SIGTERM, or `stop`. listening: told the URL as soon as there is one."""
+        self._listening = listening
         try:
             asyncio.run(self._main(signals))
         finally:
@@ -142,6 +144,8 @@ class Server:
         host, port = listener.sockets[0].getsockname()[:2]
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         self._ready.set()
+        if self._listening is not None:
+            self._listening(self.url)
         async with listener:
             await self._ended.wait()
 

@@ -14,9 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
-from atlas import _core, web
+from atlas import web
 from atlas.errors import AtlasError, SystemFailure, UsageError
-from atlas.remote.checkpoint import COSIGNATURE_KEY, Checkpoint, VerifierKey, with_lines
+from atlas.remote.checkpoint import Checkpoint, with_lines
+from atlas.remote.note import COSIGNATURE_KEY, VerifierKey, open_note
 
 TIMEOUT = 5.0  # seconds for each request; there are at most two for a witness
 MAX_ANSWER_BYTES = 16 << 10
@@ -131,12 +132,12 @@ def _line_of(body: bytes, checkpoint: Checkpoint, key: VerifierKey, witness: Wit
     for line in body.splitlines(keepends=True):
         note = checkpoint.text + b"\n" + line
         try:
-            _, signatures = _core.note_open(note, [key.text])
+            _, signatures = open_note(note, [key])
         except AtlasError as error:
             raise SystemFailure(
                 f"sends no valid cosignature: {error.text}", code=error.code, where=witness.name
             ) from error
-        if any(kind == COSIGNATURE_KEY and time for _, _, kind, time in signatures):
+        if any(signature.kind == COSIGNATURE_KEY and signature.time for signature in signatures):
             return line
     raise SystemFailure("sends no cosignature under the key that is known for it", where=witness.name)
 

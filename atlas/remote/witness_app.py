@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 
-from atlas import _core
 from atlas.errors import AtlasError, MalformedError, UsageError, VerificationError
 from atlas.files import StrPath
-from atlas.remote.checkpoint import LOG_KEY, Checkpoint, VerifierKey, open_checkpoint, signature_lines, signer_of
+from atlas.remote.checkpoint import Checkpoint, open_checkpoint, signature_lines, signer_of
+from atlas.remote.note import LOG_KEY, SigningKey, VerifierKey, open_note, parse_checkpoint
 from atlas.remote.server import Reply, Request
 from atlas.remote.state import State, directory_of
 from atlas.remote.tree import EMPTY_ROOT, check_consistency
@@ -36,7 +36,7 @@ class WitnessApp:
     def __init__(
         self, folder: StrPath, *, key: str, logs: Iterable[str], clock: Callable[[], float] = time.time
     ) -> None:
-        self._key = key
+        self._key = SigningKey(key)
         self._clock = clock
         self._turn = threading.Lock()
         self._broken = ""
@@ -99,7 +99,7 @@ class WitnessApp:
             return Reply(HTTPStatus.CONFLICT, b"%d\n" % size, kind="text/x.tlog.size")
         if not _follows(new, last, proof):
             return Reply(HTTPStatus.UNPROCESSABLE_ENTITY, b"not consistent with what was cosigned before\n")
-        line = _core.cosignature_sign(new.text, self._key, int(self._clock()))
+        line = self._key.cosign(new.text, int(self._clock()))
         try:
             self._state.keep(new.origin, b"".join([new.text, b"\n", *_of_the_log(new), line]))
         except OSError as error:
@@ -130,8 +130,8 @@ def _read_request(body: bytes) -> tuple[int, list[bytes], bytes]:
 
 
 def _origin_of(note: bytes) -> str:
-    text, _ = _core.note_open(note, [])
-    return str(_core.checkpoint_parse(text)[0])
+    text, _ = open_note(note, [])
+    return parse_checkpoint(text)[0]
 
 
 def _follows(new: Checkpoint, last: Checkpoint | None, proof: list[bytes]) -> bool:

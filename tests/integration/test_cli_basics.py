@@ -14,8 +14,8 @@ import pytest
 from command import ATLAS, Command, on_a_terminal
 
 VERBS = (
-    "keygen", "sign", "verify", "inspect", "lineage", "find", "bundle", "digest", "diff", "attest", "doctor",
-    "completion",
+    "keygen", "sign", "verify", "inspect", "lineage", "find", "bundle", "digest", "diff", "attest", "log",
+    "doctor", "completion",
 )  # fmt: skip
 
 

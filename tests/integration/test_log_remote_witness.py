@@ -14,7 +14,8 @@ import pytest
 
 from atlas.errors import SystemFailure, UsageError
 from atlas.remote import witness_app
-from atlas.remote.checkpoint import Checkpoint, cosigner_key, open_checkpoint
+from atlas.remote.checkpoint import Checkpoint, open_checkpoint
+from atlas.remote.note import COSIGNATURE_KEY, SigningKey
 from atlas.remote.server import Limits, Request, Server
 from atlas.remote.state import directory_of
 from atlas.remote.witness import Witness, add_checkpoint, cosign
@@ -209,7 +210,8 @@ def test_a_cosigned_checkpoint_holds_under_both_keys(running: Witness) -> None:
 
 
 def test_the_key_for_cosignatures_is_that_of_the_same_pair() -> None:
-    assert cosigner_key(SIGNER.vkey) == WITNESS.vkey
+    assert SigningKey(SIGNER.skey).verifier().text == SIGNER.vkey
+    assert SigningKey(SIGNER.skey).verifier(COSIGNATURE_KEY).text == WITNESS.vkey
 
 
 GOOD = WITNESS.line(log_of(5).text(), time=NOW)

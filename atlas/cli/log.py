@@ -1,0 +1,31 @@
+"""Transparency logs: watch them, copy them, serve them, cosign them.
+
+  atlas log monitor LOG --state DIR --log VKEY     look at a log from outside; alerts end with exit code 1
+  atlas log sync SRC DST --log VKEY                copy a log's static files outward
+  atlas log equivocation FILE --log VKEY           check a report that a log has two histories
+  atlas log witness DIR --key FILE --log VKEY      cosign checkpoints of logs that only grow
+  atlas log serve DIR                              serve a log's files over HTTP
+
+LOG and SRC are a URL or a folder. The log's verifier key comes from its operator, never from where the log is.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from atlas.cli.log_remote import add_remote_actions, run_remote
+
+if TYPE_CHECKING:
+    from atlas.cli.console import Console
+
+HELP = "watch, copy, serve and cosign transparency logs"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")
+    add_remote_actions(actions)
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    return run_remote(args, console)
