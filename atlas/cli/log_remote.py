@@ -62,9 +62,28 @@ def _add_keys(parser: argparse.ArgumentParser) -> None:
         dest="log_keys",
         metavar="VKEY",
         action="append",
-        required=True,
+        default=[],
         help="verifier key of the log, from its operator and never from the log's folder; may be repeated",
     )
+    parser.add_argument(
+        "--policy", metavar="FILE", help="logs, witnesses and quorum (c2sp.org/tlog-policy), instead of --log"
+    )
+
+
+def _trusted(args: argparse.Namespace) -> tuple[list[str], Callable[[bytes], None] | None]:
+    """The keys of logs, and what a policy asks of their checkpoints."""
+    if args.policy and args.log_keys:
+        raise UsageError("--log and --policy both say whom to trust", hint="name the log in the policy file")
+    if args.policy:
+        from atlas.remote.policy import load_log_policy
+
+        policy = load_log_policy(args.policy)
+        if not policy.logs:
+            raise UsageError("the policy names no log", where=args.policy)
+        return policy.log_keys, policy.check
+    if not args.log_keys:
+        raise UsageError("no log is trusted", hint="give its verifier key with --log, or a --policy")
+    return args.log_keys, None
 
 
 def _add_listen(parser: argparse.ArgumentParser, default: str) -> None:
@@ -79,11 +98,13 @@ def _monitor(args: argparse.Namespace, console: Console) -> int:
     from atlas.remote.source import source_of
     from atlas.remote.state import State
 
+    log_keys, accept = _trusted(args)
     with State(args.state) as state:
         seen = watch(
             source_of(args.log),
             state,
-            log_keys=args.log_keys,
+            log_keys=log_keys,
+            accept=accept,
             keys=frozenset(key_hash(text) for text in args.key),
             known=read_hashes(args.known) if args.known else None,
             everything=args.all,
@@ -106,7 +127,8 @@ def _sync(args: argparse.Namespace, console: Console) -> int:
     from atlas.remote.source import source_of
     from atlas.remote.sync import sync
 
-    done = sync(source_of(args.source), args.target, log_keys=args.log_keys)
+    log_keys, accept = _trusted(args)
+    done = sync(source_of(args.source), args.target, log_keys=log_keys, accept=accept)
     if args.json:
         console.document({"before": done.before, "size": done.size, "files": done.files})
     else:
@@ -117,7 +139,8 @@ def _sync(args: argparse.Namespace, console: Console) -> int:
 def _equivocation(args: argparse.Namespace, console: Console) -> int:
     from atlas.remote.equivocation import MAX_REPORT_BYTES, read_report
 
-    found = read_report(read_regular(args.report, limit=MAX_REPORT_BYTES), args.log_keys, where=args.report)
+    log_keys, _ = _trusted(args)
+    found = read_report(read_regular(args.report, limit=MAX_REPORT_BYTES), log_keys, where=args.report)
     if args.json:
         console.document({"proven": True, "origin": found.first.origin, "sizes": [found.first.size, found.second.size]})
     else:
@@ -144,9 +167,10 @@ def _witness(args: argparse.Namespace, console: Console) -> int:
     from atlas.remote.note import COSIGNATURE_KEY, SigningKey
     from atlas.remote.witness_app import WitnessApp
 
+    log_keys, _ = _trusted(args)
     key = _new_key(args.key, args.new) if args.new else _read_key(args.key)
     vkey = SigningKey(key).verifier(COSIGNATURE_KEY).text
-    app = WitnessApp(args.state, key=key, logs=args.log_keys)
+    app = WitnessApp(args.state, key=key, logs=log_keys)
     try:
         return _listen(app, args.listen, lambda url: _say(console, (f"listens at {url}", f"key {vkey}")))
     finally:

@@ -2,7 +2,7 @@
 
 Everything has an end here: the bytes of headers and bodies, the seconds of a request from its first byte to the last
 byte of its answer, the requests of a connection, connections altogether and for each client, and requests per second
-for each client. It speaks no TLS and is meant to stand behind a server that does (docs/log.md).
+for each client. It speaks no TLS and is meant to stand behind a server that does (docs/log-remote.md).
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from atlas.errors import NotFound, SystemFailure, VerificationError
 from atlas.files import StrPath, read_regular, write_atomic
 from atlas.remote.checkpoint import Checkpoint, open_checkpoint
 from atlas.remote.equivocation import compare
+from atlas.remote.proof import Accept
 from atlas.remote.source import (
     CHECKPOINT,
     MAX_BUNDLE_BYTES,
@@ -33,10 +34,12 @@ class Copied:
     files: int
 
 
-def sync(source: Source, target: StrPath, *, log_keys: Iterable[str]) -> Copied:
+def sync(source: Source, target: StrPath, *, log_keys: Iterable[str], accept: Accept | None = None) -> Copied:
     """Bring the copy in `target` up to date. Raises before anything is replaced when the histories differ."""
     trusted = list(log_keys)
     now = open_checkpoint(source.read(CHECKPOINT, limit=MAX_CHECKPOINT_BYTES), trusted, where=source.where)
+    if accept is not None:
+        accept(now.note)
     folder = Path(target)
     last = _checkpoint_of(folder, trusted)
     if last is not None and now.size < last.size:

@@ -95,3 +95,21 @@ def test_a_witness_of_our_own_runs_and_remembers(atlas: Command, tmp_path: Path)
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:http", "127.0.0.1:99999", ""])
 def test_what_is_no_address_is_a_usage_error(atlas: Command, tmp_path: Path, address: str) -> None:
     assert atlas("log", "serve", str(tmp_path), "--listen", address).returncode == 2
+
+
+def test_a_policy_is_asked_for_its_witnesses(atlas: Command, tmp_path: Path) -> None:
+    log = log_of(3)
+    log.write(tmp_path / "log")
+    witness = tlog.NoteKey("witness.example/w1", tlog.COSIGNATURE)
+    policy = tmp_path / "policy"
+    policy.write_text(f"log {LOG.vkey}\nwitness w1 {witness.vkey}\nquorum w1\n")
+    look = ("log", "monitor", str(tmp_path / "log"), "--state", str(tmp_path / "state"))
+    copy = ("log", "sync", str(tmp_path / "log"), str(tmp_path / "copy"))
+    for command in (look, copy):
+        ran = atlas(*command, "--policy", str(policy))
+        assert (ran.returncode, "no cosignature of w1" in ran.stderr) == (1, True)
+    (tmp_path / "log/checkpoint").write_bytes(log.checkpoint() + witness.line(log.text(), time=1))
+    for command in (look, copy):
+        assert atlas(*command, "--policy", str(policy)).returncode == 0
+        assert atlas(*command, "--policy", str(policy), "--log", LOG.vkey).returncode == 2
+        assert atlas(*command).returncode == 2
