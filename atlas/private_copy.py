@@ -1,13 +1,12 @@
 """A private copy of verified bytes: what is handed out is what was hashed, whatever happens to the original.
 
-The copy is made first and then measured itself, in a directory that only this user can write to.
+The copy is hashed as it is written (a directory: measured when it is complete), where only this user can write.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +15,11 @@ from urllib.parse import unquote_to_bytes
 from atlas import _core
 from atlas.errors import UsageError, VerificationError
 from atlas.files import StrPath, is_there, open_regular, read_regular
-from atlas.measure import measure
+from atlas.measure import from_core, measure
 from atlas.sidecar import index_path
 
 if TYPE_CHECKING:
-    from atlas.model import Node, Verdict
+    from atlas.model import Digest, Measurement, Node, Verdict
 
 MAX_INDEX_BYTES = 512 << 20
 _COPY_BYTES = 4 << 20
@@ -38,23 +37,35 @@ def copy_verified(verdict: Verdict, directory: StrPath) -> Path:
     target = Path(directory) / (source.name or Path(os.path.realpath(source)).name)
     if node.kind == "directory":
         _copy_directory(source, target, node)
+        same = _is_what_was_signed(measure(target, alg=_alg_of(node), ignore=()), node)
     else:
-        _copy_file(source, target)
-    if not _is_what_was_signed(target, node):
+        same = _is_what_was_signed(_copy_file(source, target, alg=_alg_of(node)), node)
+    if not same:
         raise VerificationError("changed after it was verified", where=verdict.path, hint="verify it again")
     return target
 
 
-def _is_what_was_signed(copy: Path, node: Node) -> bool:
-    signed = [digest for digest in (node.flat, node.tree) if digest is not None]
-    measured = measure(copy, alg=signed[-1].alg, ignore=())
-    comparable = [digest for digest in signed if digest.alg == signed[-1].alg]
-    return all(digest in (measured.flat, measured.tree) for digest in comparable)
+def _signed(node: Node) -> list[Digest]:
+    return [digest for digest in (node.flat, node.tree) if digest is not None]
 
 
-def _copy_file(source: Path, target: Path) -> None:
+def _alg_of(node: Node) -> str:
+    return _signed(node)[-1].alg
+
+
+def _is_what_was_signed(measured: Measurement, node: Node) -> bool:
+    comparable = [digest for digest in _signed(node) if digest.alg == measured.alg]
+    return bool(comparable) and all(digest in (measured.flat, measured.tree) for digest in comparable)
+
+
+def _copy_file(source: Path, target: Path, *, alg: str = "sha256") -> Measurement:
+    """Hashed on the way: what is measured is what was written, and nobody else can write there."""
+    measurer = _core.Measurer(alg)
     with open_regular(source) as reader, target.open("xb") as writer:
-        shutil.copyfileobj(reader, writer, _COPY_BYTES)
+        while piece := reader.read(_COPY_BYTES):
+            measurer.update(piece)
+            writer.write(piece)
+    return from_core(measurer.finish())
 
 
 def _copy_directory(source: Path, target: Path, node: Node) -> None:

@@ -79,6 +79,19 @@ def verify(
     return run.verify(path, data, str(origin))
 
 
+def verify_measured(
+    measurement: Measurement, manifest: bytes, *, path: PathLike, trust: PathLike | bytes | None, store: Store
+) -> Verdict:
+    """`verify` for bytes that are held already: `measurement` is of them, and nothing is read at `path`.
+
+    For readers that hand out the bytes they hashed. With a tree alone the verdict says so.
+    """
+    rules = resolve_policy(None, trust=trust)
+    locator = Locator(Path(path), root=None, bundle=None, store=store)
+    run = _Run(rules, measurement.flat is None, locator, None, held=measurement)
+    return run.verify(Path(path), manifest, "held")
+
+
 def examine(manifest: bytes, measurement: Measurement) -> Verdict:
     """What a manifest proves about bytes that were measured already, without any trust: at best UNTRUSTED.
 
@@ -107,7 +120,13 @@ class _Run:
     """One verification: answers the verifier's needs."""
 
     def __init__(
-        self, policy: Policy, tree: bool, locator: Locator, progress: Callable[[int, int], object] | None
+        self,
+        policy: Policy,
+        tree: bool,
+        locator: Locator,
+        progress: Callable[[int, int], object] | None,
+        *,
+        held: Measurement | None = None,
     ) -> None:
         self.core = _core.Verifier(
             trust=policy.roots,
@@ -124,6 +143,7 @@ class _Run:
         self.tree = tree
         self.locator = locator
         self.progress = progress
+        self.held = held
         self.paths: dict[int, str] = {}
 
     def verify(self, path: Path, manifest: bytes, origin: str) -> Verdict:
@@ -154,6 +174,10 @@ class _Run:
     def _artifact(self, need: dict[str, Any], path: Path) -> None:
         node = need["node"]
         found: Path | None
+        if need["subject"] and self.held is not None:
+            self.paths[node] = str(path)
+            self.core.measured(_tuple(self.held))
+            return
         if need["subject"]:
             found, why = path, ""
         else:
@@ -270,4 +294,4 @@ def _edge(e: dict[str, Any]) -> Edge:
     return Edge(**e | {"flat": Digest.of(e["flat"]), "tree": Digest.of(e["tree"])})
 
 
-__all__ = ["examine", "verify"]
+__all__ = ["examine", "verify", "verify_measured"]

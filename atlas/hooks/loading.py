@@ -16,6 +16,7 @@ from atlas.errors import FileChanged, VerificationError
 from atlas.hooks import sealed
 from atlas.hooks.kinds import role
 from atlas.hooks.stream import FileSource, MeasuredReader, ObjectSource, Source, leaves_of
+from atlas.hooks.taken import Taken
 from atlas.measure import from_core
 from atlas.model import Digest, Measurement
 from atlas.record.guard import describe
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 READING = "recording an input"
 MAX_STREAM_TWICE = 256 << 20  # a stream up to this size is read again for its flat digest
+KEEP_FROM = 64 << 20  # in enforce, an archive of this size is read once, into memory that torch then uses
 MAX_MAPPING = 16 << 30  # a mapping that was asked for outside torch.load is hashed up to this size
 Closed = Callable[["Loading"], None]
 
@@ -56,7 +58,12 @@ class Again:
 class Loading:
     """One call of torch.load, as the context manager that torch opens its file with."""
 
-    def __init__(self, recorder: Recorder, target: str | IO[bytes], via: str, closed: Closed) -> None:
+    def __init__(
+        self, recorder: Recorder, target: str | IO[bytes], via: str, closed: Closed, *, into_copy: bool = False
+    ) -> None:
+        """`into_copy`: the program will get a sealed copy, so that is what is hashed."""
+        self._into_copy = into_copy
+        self.copy: sealed.SealedCopy | None = None
         self._recorder = recorder
         self._closed = closed
         self._via = via
@@ -66,6 +73,7 @@ class Loading:
         self._manifest: bytes | None = None
         self._fd = -1
         self.expected: list[bytes] | None = None
+        self.taken: Taken | None = None
         position = self._file.tell() if self._file is not None else 0
         try:
             source = self._open(target)
@@ -74,12 +82,14 @@ class Loading:
                 with recorder.own():
                     self._verify(source)
             self.reader = MeasuredReader(
-                source,
+                source if self.taken is None else self.taken,
                 name=self.name,
                 expected=self.expected,
                 strict=recorder.inputs.enforce,
                 position=position,
             )
+            if self.expected is not None and (self.taken is not None or self.copy is not None):
+                self.reader.hashed(self.expected)
         except BaseException:
             self._close()
             raise
@@ -103,8 +113,18 @@ class Loading:
         return ObjectSource(target)
 
     def _verify(self, source: Source) -> None:
-        """Hash everything, then ask for a manifest that is valid for exactly these bytes."""
-        leaves = leaves_of(source)
+        """Hash everything, then ask for a manifest that is valid for exactly these bytes.
+
+        A large archive is kept as it is hashed: torch gets that memory. All else is hashed again as it is handed out.
+        """
+        if self._into_copy:
+            self.copy = sealed.SealedCopy(source)
+            leaves = self.copy.leaves
+        elif source.size >= KEEP_FROM and self._is_archive(source):
+            self.taken = Taken(source)
+            leaves = self.taken.leaves
+        else:
+            leaves = leaves_of(source)
         root = Digest("sha256", _core.tree_root("sha256", b"".join(leaves)))
         measurement = Measurement("file", None, root, source.size, 1)
         self.expected = leaves
@@ -114,9 +134,11 @@ class Loading:
             both = from_core(_core.measure_fd(self._fd))
             if both.tree == measurement.tree:
                 measurement = both
-        with contextlib.ExitStack() as stack:
-            shown = "" if self.path else stack.enter_context(sealed.copy(source, leaves))
-            self._manifest = self._recorder.inputs.require(self.path, self.name, measurement, shown=shown)
+        self._manifest = self._recorder.inputs.require(self.path, self.name, measurement)
+
+    def _is_archive(self, source: Source) -> bool:
+        head = bytearray(4)
+        return source.read_into(memoryview(head), 0) == 4 and head == b"PK\x03\x04"
 
     def saw(self, value: Any) -> None:
         self.role = role(value)
@@ -158,6 +180,8 @@ class Loading:
         )  # fmt: skip
 
     def _close(self) -> None:
+        if self.copy is not None:
+            self.copy.close()
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
@@ -166,7 +190,7 @@ class Loading:
 
     def sealed(self) -> contextlib.AbstractContextManager[str]:
         """In enforce: a copy of the verified bytes that nobody can change."""
-        assert self.expected is not None
+        assert self.expected is not None  # of a file that was not kept as it was hashed
         return sealed.copy(self.reader.source, self.expected)
 
     def mapped(self, storage: Any) -> None:
@@ -239,11 +263,10 @@ class Mapping:
 @contextlib.contextmanager
 def verified_copy(recorder: Recorder, path: str, via: str) -> Any:
     """In enforce: a sealed copy of a file whose bytes were verified, and the reading to be recorded."""
-    loading = Loading(recorder, path, via, lambda _loading: None)
+    loading = Loading(recorder, path, via, lambda _loading: None, into_copy=True)
     try:
-        assert loading.expected is not None
-        with sealed.copy(loading.reader.source, loading.expected) as place:
-            yield place
+        assert loading.copy is not None
+        yield loading.copy.path
         with recorder.entry(READING, loading.name, input=True):
             loading.role = "base model"
             loading._complete()

@@ -1,4 +1,5 @@
-"""Sealed copies in memory: bytes that were verified and that nobody, this process included, can change any more."""
+"""Sealed copies in memory: bytes that were hashed as they were copied, and that nobody, this process included, can
+change any more."""
 
 from __future__ import annotations
 
@@ -7,7 +8,6 @@ import fcntl
 import os
 from collections.abc import Iterator
 
-from atlas import _core
 from atlas.errors import FileChanged
 from atlas.hooks.stream import LEAF, Source
 
@@ -16,27 +16,45 @@ _PIECE = 32 * LEAF
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
+class SealedCopy:
+    """`leaves` are those of the copy: one pass over the source. It lives as long as somebody maps or opens it."""
+
+    def __init__(self, source: Source) -> None:
+        self._fd = os.memfd_create("atlas", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            self.leaves = self._fill(source)
+            fcntl.fcntl(self._fd, fcntl.F_ADD_SEALS, _SEALS)
+        except BaseException:
+            self.close()
+            raise
+
+    def _fill(self, source: Source) -> list[bytes]:
+        buffer = memoryview(bytearray(min(_PIECE, max(source.size, 1))))
+        found = bytearray()
+        for offset in range(0, source.size, _PIECE):
+            piece = buffer[: min(len(buffer), source.size - offset)]
+            found += source.read_hashed(piece, offset)
+            while piece:
+                piece = piece[os.write(self._fd, piece) :]
+        return [bytes(found[i : i + 32]) for i in range(0, len(found), 32)]
+
+    @property
+    def path(self) -> str:
+        return f"/proc/self/fd/{self._fd}"
+
+    def close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
 @contextlib.contextmanager
 def copy(source: Source, leaves: list[bytes]) -> Iterator[str]:
-    """Yields a path to a sealed copy of exactly the bytes with these leaves; it lives as long as somebody maps it."""
-    fd = os.memfd_create("atlas", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    """Yields a path to a sealed copy of exactly the bytes with these leaves."""
+    made = SealedCopy(source)
     try:
-        _fill(fd, source, leaves)
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
-        yield f"/proc/self/fd/{fd}"
-    finally:
-        os.close(fd)
-
-
-def _fill(fd: int, source: Source, leaves: list[bytes]) -> None:
-    buffer = memoryview(bytearray(min(_PIECE, max(source.size, 1))))
-    for offset in range(0, source.size, _PIECE):
-        piece = buffer[: min(len(buffer), source.size - offset)]
-        if source.read_into(piece, offset) < len(piece):
-            raise FileChanged("became shorter while it was read")
-        first = offset // LEAF
-        digests = _core.chunk_digests(piece)
-        if digests != b"".join(leaves[first : first + len(digests) // 32]):
+        if made.leaves != leaves:
             raise FileChanged("changed after it was verified")
-        while piece:
-            piece = piece[os.write(fd, piece) :]
+        yield made.path
+    finally:
+        made.close()

@@ -27,6 +27,9 @@ class Source(Protocol):
 
     def read_into(self, view: memoryview, offset: int) -> int: ...
 
+    def read_hashed(self, view: memoryview, offset: int) -> bytes:
+        """Fill the view; the digests of its leaves, of exactly these bytes. FileChanged where there are fewer."""
+
 
 class FileSource:
     """A descriptor of our own; the caller's position stays."""
@@ -43,6 +46,9 @@ class FileSource:
                 break
             done += n
         return done
+
+    def read_hashed(self, view: memoryview, offset: int) -> bytes:
+        return _core.read_chunks(self.fd, offset, view)
 
 
 class ObjectSource:
@@ -65,6 +71,11 @@ class ObjectSource:
             view[done : done + len(data)] = data
             done += len(data)
         return done
+
+    def read_hashed(self, view: memoryview, offset: int) -> bytes:
+        if self.read_into(view, offset) < len(view):
+            raise FileChanged("became shorter while it was read")
+        return _core.chunk_digests(view)
 
 
 class MeasuredReader:
@@ -143,11 +154,15 @@ class MeasuredReader:
         return rest if rest <= room else room - room % LEAF
 
     def _straight(self, view: memoryview, index: int) -> int:
-        n = self.source.read_into(view, index * LEAF)
-        if n < len(view):
+        try:
+            digests = self.source.read_hashed(view, index * LEAF)
+        except FileChanged:
             self._short()
-        if n:
-            self._saw(index, _core.chunk_digests(view[:n]))
+            n = self.source.read_into(view, index * LEAF)
+            digests = _core.chunk_digests(view[:n]) if n else b""
+        else:
+            n = len(view)
+        self._saw(index, digests)
         return n
 
     def _part(self, view: memoryview, index: int, offset: int) -> int:
@@ -228,6 +243,10 @@ class MeasuredReader:
         """The whole content as somebody mapped it: must agree with what was served."""
         self._saw(0, leaves)
 
+    def hashed(self, leaves: list[bytes]) -> None:
+        """These were seen already: the source is memory that was hashed as it was filled."""
+        self._leaves = list(leaves)
+
     def finish(self) -> Measurement:
         """Hash what was never asked for; the tree digest of the whole content."""
         for index, leaf in enumerate(self._leaves):
@@ -242,8 +261,5 @@ def leaves_of(source: Source) -> list[bytes]:
     found = bytearray()
     buffer = memoryview(bytearray(min(_READ_BYTES, max(source.size, 1))))
     for offset in range(0, source.size, _READ_BYTES):
-        room = buffer[: min(len(buffer), source.size - offset)]
-        if source.read_into(room, offset) < len(room):
-            raise FileChanged("became shorter while it was read")
-        found += _core.chunk_digests(room)
+        found += source.read_hashed(buffer[: min(len(buffer), source.size - offset)], offset)
     return [bytes(found[i : i + 32]) for i in range(0, len(found), 32)]

@@ -192,6 +192,8 @@ class TorchHooks:
 
     def _load(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def _load(*args: Any, **kwargs: Any) -> Any:
+            if self._loads and self._loads[-1].taken is not None and kwargs.get("overall_storage", self) is None:
+                kwargs["overall_storage"] = _storage_of(self._loads[-1])
             result = original(*args, **kwargs)
             if self._loads:
                 with self._recorder.guard(READING):
@@ -237,6 +239,8 @@ class TorchHooks:
             raise VerificationError(text, where=_shown(filename))
         try:
             loading = self._loading_of(filename)
+            if loading is not None and loading.taken is not None:
+                return _storage_of(loading)
             if loading is not None:
                 with loading.sealed() as place:
                     return original(place)
@@ -294,6 +298,13 @@ class TorchHooks:
 
         remove: Callable[[], None] = register(stepped).remove
         return remove
+
+
+def _storage_of(loading: Loading) -> Any:
+    """torch's storage over the memory into which the file was read and hashed; it keeps that memory alive."""
+    assert loading.taken is not None
+    torch = sys.modules["torch"]
+    return torch.frombuffer(loading.taken.memory, dtype=torch.uint8).untyped_storage()
 
 
 def _is_file_or_new(path: str) -> bool:

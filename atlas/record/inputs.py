@@ -13,13 +13,13 @@ from atlas.claim import Gap
 from atlas.entry import MEASUREMENT, content, number_of, read_manifests
 from atlas.errors import AtlasError, NotFound, SystemFailure, VerificationError
 from atlas.measure import measure
-from atlas.model import DEFAULT_IGNORE, Digest, Measurement, Verdict
+from atlas.model import DEFAULT_IGNORE, Digest, Measurement
 from atlas.record.guard import describe
 from atlas.record.names import Names
 from atlas.record.rollup import Member, read_index
 from atlas.record.settings import Settings
 from atlas.store import Store, find_manifest, sidecar_path
-from atlas.verify import examine, verify
+from atlas.verify import examine, verify_measured
 
 _REFUSED = ("INVALID", "MALFORMED", "LIMIT", "ERROR")
 _MAX_MISSES = 64  # lookups in the store without an answer, for one directory
@@ -112,10 +112,10 @@ class Inputs:
 
     # ------------------------------------------------------------------------------------------- enforce
 
-    def require(self, path: str, name: str, measurement: Measurement, *, shown: str = "") -> bytes | None:
+    def require(self, path: str, name: str, measurement: Measurement) -> bytes | None:
         """The manifest under which these bytes may be used; None for pinned bytes of unknown provenance.
 
-        `shown` is where the bytes can be read when they are not at `path`. Raises VerificationError for all else.
+        `measurement` is of the bytes that the caller holds and hands out. Raises VerificationError for all else.
         """
         if self.is_pinned(measurement):
             return self.match(path, name, measurement)
@@ -130,16 +130,14 @@ class Inputs:
                 where=name,
                 hint=f'if these bytes are trusted all the same: run.pin("{measurement.tree or measurement.flat}")',
             )
-        verdict = self._verify(Path(shown or path), found)
+        verdict = verify_measured(
+            measurement, found, path=path or name, trust=self._settings.trust, store=self._store
+        )
+        verdict.raise_for_status()
         stated = verdict.nodes[0].tree if verdict.nodes else None
         if stated != measurement.tree or (measurement.tree is None):
             raise VerificationError("the bytes are not the ones that the manifest is bound to", where=name)
         return found
-
-    def _verify(self, path: Path, manifest: bytes, *, tree: bool = True) -> Verdict:
-        verdict = verify(path, trust=self._settings.trust, manifest=manifest, store=self._store, tree=tree)
-        verdict.raise_for_status()
-        return verdict
 
     def _required_directory(self, path: str, measurement: Measurement) -> SignedDirectory | None:
         if not path or os.path.lexists(sidecar_path(path)):
@@ -188,7 +186,8 @@ class Inputs:
         if manifest is None or measurement.index is None:
             return None
         if self.enforce:
-            self._verify(Path(path), manifest, tree=False)
+            held = verify_measured(measurement, manifest, path=path, trust=self._settings.trust, store=self._store)
+            held.raise_for_status()
         return SignedDirectory(path, measurement, manifest, read_index(measurement.index, path))
 
     def measure_directory(self, path: str) -> Measurement:

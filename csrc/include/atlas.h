@@ -18,6 +18,7 @@
 
 #include "base/types.h"
 #include "stage/measure.h"
+#include "stage/read.h"
 #include "stage/tensor.h"
 #include "stage/claim.h"
 #include "stage/sign.h"

@@ -1,7 +1,8 @@
-/* tensor.c - glue of stage/tensor.h. */
+/* tensor.c - glue of stage/tensor.h and stage/read.h. */
 #include "python/module.h"
 
 #include "base/span.h"
+#include "stage/read.h"
 #include "stage/tensor.h"
 
 /* The arguments of one call, as C sees them; buffers are held until the end. */
@@ -151,7 +152,34 @@ static PyObject *address_of(PyObject *Py_UNUSED(module), PyObject *buffer)
     return address;
 }
 
+PyDoc_STRVAR(read_chunks_doc,
+             "read_chunks(fd, offset, buffer, where='')\n--\n\n"
+             "Fill the buffer from the file; the digests of its chunks of 1 MiB, concatenated, of exactly these bytes.");
+
+static PyObject *read_chunks(PyObject *module, PyObject *args)
+{
+    struct atlas_error error = ATLAS_ERROR_INIT;
+    struct atlas_buf digests = ATLAS_BUF_INIT;
+    unsigned long long offset;
+    const char *where = "";
+    Py_buffer view;
+    int fd;
+    int rc;
+    if (!PyArg_ParseTuple(args, "iKw*|s:read_chunks", &fd, &offset, &view, &where)) {
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    rc = atlas_read_chunks(fd, offset, view.buf, (size_t)view.len, where, 0, &digests, &error);
+    Py_END_ALLOW_THREADS
+    PyObject *result = rc == ATLAS_OK ? PyBytes_FromStringAndSize((const char *)digests.p, (Py_ssize_t)digests.n)
+                                      : atlas_py_raise(module, &error);
+    atlas_buf_release(&digests);
+    PyBuffer_Release(&view);
+    return result;
+}
+
 static PyMethodDef functions[] = {
+    {"read_chunks", read_chunks, METH_VARARGS, read_chunks_doc},
     {"address_of", address_of, METH_O, address_of_doc},
     {"tensor_digests", (PyCFunction)(void (*)(void))tensor_digests, METH_VARARGS | METH_KEYWORDS, tensor_digests_doc},
     {NULL, NULL, 0, NULL},

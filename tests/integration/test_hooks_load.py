@@ -321,7 +321,7 @@ def test_enforce_fails_closed_when_checking_itself_fails(project: Project, base:
         raise RuntimeError("a bug")
 
     with project.init(mode="enforce"):
-        monkeypatch.setattr("atlas.record.inputs.verify", broken)
+        monkeypatch.setattr("atlas.record.inputs.verify_measured", broken)
         with pytest.raises(atlas.VerificationError, match="could not be checked"):
             torch.load(base)
 
