@@ -154,7 +154,7 @@ static PyObject *address_of(PyObject *Py_UNUSED(module), PyObject *buffer)
 
 PyDoc_STRVAR(read_chunks_doc,
              "read_chunks(fd, offset, buffer, where='')\n--\n\n"
-             "Fill the buffer from the file; the digests of its chunks of 1 MiB, concatenated, of exactly these bytes.");
+             "Fill the buffer from the file. The digests of its chunks of 1 MiB, of exactly these bytes.");
 
 static PyObject *read_chunks(PyObject *module, PyObject *args)
 {

@@ -9,7 +9,7 @@
 #include "base/error.h"
 
 /* Read n bytes from offset and append the SHA-256 of every ATLAS_CHUNK_SIZE of them, the last chunk maybe shorter.
- * where names the file in errors. ATLAS_E_CHANGED: it ends before that; memory and digests are then good for nothing. */
+ * where names the file in errors. ATLAS_E_CHANGED: it ends before that; the memory is then good for nothing. */
 int atlas_read_chunks(int fd, uint64_t offset, uint8_t *ret_bytes, size_t n, const char *where, unsigned threads,
                       struct atlas_buf *ret_digests, struct atlas_error *error) ATLAS_MUST_CHECK;
 
