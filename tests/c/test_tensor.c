@@ -26,7 +26,8 @@ static bool is_plain(const uint8_t *digest, const uint8_t *p, const struct atlas
     for (uint64_t i = 0; i < t->shape[0]; i++) {
         for (uint64_t j = 0; j < t->shape[1]; j++) {
             for (uint64_t k = 0; k < t->shape[2]; k++) {
-                const uint8_t *e = p + t->offset + t->element * (i * t->stride[0] + j * t->stride[1] + k * t->stride[2]);
+                uint64_t at = i * t->stride[0] + j * t->stride[1] + k * t->stride[2];
+                const uint8_t *e = p + t->offset + t->element * at;
                 for (unsigned b = 0; b < t->element; b++) {
                     unsigned half = b / t->turned * t->turned;
                     atlas_buf_append_u8(&elements, e[half + t->turned - 1 - (b - half)]);
