@@ -21,7 +21,7 @@ from atlas.verify import verify
 torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
 
-ROUNDS = 12
+ROUNDS = 6
 ELEMENTS = 600_000  # several leaves of a tree
 
 
