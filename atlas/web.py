@@ -162,8 +162,8 @@ def exchange(
         raise SystemFailure(f"no answer within {timeout:g} seconds", where=host) from None
     if isinstance(result, urllib.error.HTTPError):
         raise SystemFailure(f"HTTP status {result.code}", where=host) from result
-    if isinstance(getattr(result, "reason", result), TimeoutError):
-        raise SystemFailure(f"no answer within {timeout:g} seconds", where=host) from result
+    if isinstance(result, TimeoutError) or isinstance(getattr(result, "reason", None), TimeoutError):
+        raise SystemFailure(f"no answer within {timeout:g} seconds", where=host) from None
     if isinstance(result, urllib.error.URLError):
         raise SystemFailure(f"cannot be reached: {result.reason}", where=host) from result
     if isinstance(result, Exception):
