@@ -60,6 +60,7 @@ const char *atlas_err_name(int code)
         NAME(ATLAS_E_KEY);
         NAME(ATLAS_E_INDEX);
         NAME(ATLAS_E_PART);
+        NAME(ATLAS_E_NOTE);
         NAME(ATLAS_E_EVIDENCE);
         NAME(ATLAS_E_DIGEST);
         NAME(ATLAS_E_SIGNATURE);

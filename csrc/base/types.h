@@ -42,6 +42,7 @@ enum atlas_err {
     ATLAS_E_KEY = -308, /* a key file that cannot be read, or a wrong password */
     ATLAS_E_INDEX = -309, /* the index of a directory */
     ATLAS_E_PART = -310, /* the record of a part, or parts that do not belong together */
+    ATLAS_E_NOTE = -312, /* a signed note, checkpoint, policy, entry or proof of a transparency log */
     ATLAS_E_EVIDENCE = -320, /* hardware evidence: a quote, a report, an event log */
     /* 4xx: well formed, checked and false */
     ATLAS_E_DIGEST = -400,
