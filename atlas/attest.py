@@ -280,14 +280,16 @@ def verify(
     policy: bytes | None = None,
     report_data: bytes | None = None,
     event_log: bytes | None = None,
+    runtime_log: bytes | None = None,
     anchor: bytes | None = None,
     kind: Kind | None = None,
 ) -> Appraisal:
     """Verify a quote or report at time `at`.
 
     policy: JSON (docs/attest.md); without one the defaults hold, which name no software. report_data: what the evidence
-    must be bound to (the nonce of a GPU). event_log: a CCEL log that must replay to the registers. anchor: PEM of one
-    root to use instead of the vendor's; such a result is never hardware-rooted and never `holds`.
+    must be bound to (the nonce of a GPU). event_log: a CCEL log that must replay to the registers. runtime_log: the
+    lines that RTMR3 was extended with (atlas/runtime_log.py). anchor: PEM of one root to use instead of the vendor's;
+    such a result is never hardware-rooted and never `holds`.
     """
     kind = kind or kind_of(evidence)
     raw = _core.attest_verify(
@@ -298,6 +300,7 @@ def verify(
         policy=policy,
         report_data=report_data,
         event_log=event_log,
+        runtime_log=runtime_log,
         anchor=anchor,
     )
     raw["anchor_sha256"] = (raw["anchor_sha256"] or b"").hex()

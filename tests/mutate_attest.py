@@ -25,7 +25,7 @@ STAGE = (
     "attest_tpm attest_tpm_trust attest_tpm_events attest_tpm_policy attest_azure"
 )
 FILES = [
-    *(f"csrc/stage/{name}.c" for name in [*STAGE.split(), "attest_ccel"]),
+    *(f"csrc/stage/{name}.c" for name in [*STAGE.split(), "attest_ccel", "attest_runtime_log"]),
     *(f"csrc/format/{name}.c" for name in ("tdx_quote", "tcb_info", "snp_report", "spdm", "ccel")),
     *(f"csrc/format/{name}.c" for name in ("tpm_attest", "tpm_evidence", "hcl_report")),
     *(f"csrc/port/crypto/{name}.c" for name in ("pki", "pck", "tpm_key", "tpm_certificate")),
@@ -36,8 +36,10 @@ ON_TDX = "tests/attacks/test_attacks_on_tdx.py"
 ON_OTHERS = "tests/attacks/test_attacks_on_snp_and_gpu.py"
 ON_TPM = "tests/attacks/test_attacks_on_tpm.py tests/integration/test_tpm.py"
 ON_AZURE = "tests/attacks/test_attacks_on_azure.py"
+ON_LOGS = "tests/attacks/test_attacks_on_runtime_logs.py"
 ON_POLICY = "tests/unit/test_attest_policy.py"
 FIRST = {
+    "runtime_log": ON_LOGS,
     "tpm": ON_TPM,
     "azure": ON_AZURE,
     "hcl": ON_AZURE,
@@ -127,7 +129,8 @@ class Build:
     def test(self, file: str = "") -> str | None:
         """The first test that fails, beginning with those that are about this file; None when all pass."""
         first = [test for word, test in FIRST.items() if word in file] or [ON_TDX]
-        tests = [*first, *(test for test in (ON_TDX, ON_OTHERS, ON_POLICY, ON_TPM, ON_AZURE) if test not in first)]
+        others = (ON_TDX, ON_OTHERS, ON_LOGS, ON_POLICY, ON_TPM, ON_AZURE)
+        tests = [*first, *(test for test in others if test not in first)]
         files = [name for test in tests for name in test.split()]
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", *files]
         environment = {k: v for k, v in os.environ.items() if k != "ATLAS_VECTORS"} | {"PYTHONPATH": str(self.folder)}

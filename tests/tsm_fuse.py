@@ -1,4 +1,5 @@
-"""A small FUSE file system that behaves like configfs-tsm: the kernel side of evidence collection, failures included.
+"""Small FUSE file systems that behave like configfs-tsm and like the measurement registers of a TDX guest in sysfs: the
+kernel side of evidence collection, failures included.
 
 A directory that is made in it holds the attributes at once; a write to `inblob` raises `generation`; reading `outblob`
 gives what `quote` makes of the bytes written. Every operation can be made to fail. Speaks FUSE 7.31 itself.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import hashlib
 import os
 import stat
 import struct
@@ -148,10 +150,13 @@ class Tsm:
         return set(ATTRIBUTES) - without
 
     def _attr(self, node: int) -> bytes:
-        directory = node == ROOT or node in self._entries
+        directory = self._is_directory(node)
         mode = stat.S_IFDIR | 0o755 if directory else stat.S_IFREG | 0o600
         head = struct.pack("<QQQQQQIII", node, 0, 0, 0, 0, 0, 0, 0, 0)
         return head + struct.pack("<IIIIIII", mode, 1, os.getuid(), os.getgid(), 0, 4096, 0)
+
+    def _is_directory(self, node: int) -> bool:
+        return node == ROOT or node in self._entries
 
     def _entry_out(self, node: int) -> bytes:
         return struct.pack("<QQQQII", node, 0, 0, 0, 0, 0) + self._attr(node)
@@ -193,6 +198,62 @@ class Tsm:
         entry.inblob = data
         entry.generation += 1
         self.host.written.append(data)
+        return struct.pack("<II", len(data), 0)
+
+
+# ------------------------------------------------------------------------------------------- measurement registers
+
+
+@dataclass
+class Registers:
+    """tdx_guest/measurements: reading gives 48 bytes, writing 48 bytes extends."""
+
+    values: dict[str, bytes] = field(
+        default_factory=lambda: {f"{name}:sha384": bytes(48) for name in ("mrtd", "rtmr0", "rtmr1", "rtmr2", "rtmr3")}
+    )
+    deaf: bool = False  # takes what is written and extends nothing
+    others: int = 0  # so many times somebody else extends right after a write
+    writes: list[bytes] = field(default_factory=list)
+
+    def extend(self, name: str, digest: bytes) -> None:
+        self.values[name] = hashlib.sha384(self.values[name] + digest).digest()
+
+
+class Measurements(Tsm):
+    def __init__(self, path: Path, host: Host, registers: Registers) -> None:
+        super().__init__(path, host)
+        self.registers = registers
+        self.names = list(registers.values)
+
+    def _attribute(self, node: int) -> str:
+        return self.names[node - ROOT - 1]
+
+    def _find(self, parent: int, name: str) -> int:
+        if parent != ROOT or name not in self.names or name in self.host.missing:
+            raise OSError(errno.ENOENT, name)
+        return ROOT + 1 + self.names.index(name)
+
+    def _is_directory(self, node: int) -> bool:
+        return node == ROOT
+
+    def _read(self, node: int, offset: int) -> bytes:
+        name = self._attribute(node)
+        self.host.fail(f"read {name}")
+        return self.registers.values[name]
+
+    def _write(self, node: int, data: bytes) -> bytes:
+        name = self._attribute(node)
+        self.host.fail(f"write {name}")
+        if len(data) != 48:
+            raise OSError(errno.EINVAL, name)
+        if not name.startswith(("rtmr2", "rtmr3")):
+            raise OSError(errno.EIO, name)  # the TDX module lets a guest extend these two
+        self.registers.writes.append(data)
+        if not self.registers.deaf:
+            self.registers.extend(name, data)
+        if self.registers.others > 0:
+            self.registers.others -= 1
+            self.registers.extend(name, hashlib.sha384(b"somebody else").digest())
         return struct.pack("<II", len(data), 0)
 
 

@@ -63,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     collect.add_argument(
         "--tsm", metavar="DIR", help="the kernel's report directory (default: /sys/kernel/config/tsm/report)"
     )
+    collect.add_argument("--runtime-log", metavar="FILE", help="tsm: where the lines go that RTMR3 was extended with")
     collect.add_argument("--chain", metavar="PEM", help="tpm: certificate of the attestation key (attest enroll)")
     collect.add_argument("--pcrs", metavar="LIST", type=_pcrs, help="tpm, azure: which to quote (default 0,1,...,15)")
     add_json(collect)
@@ -93,6 +94,7 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--policy", metavar="FILE", help="what is accepted (JSON); the default names no software")
     parser.add_argument("--report-data", metavar="HEX", type=_hex, help="what the evidence must be bound to")
     parser.add_argument("--event-log", metavar="FILE", help="TDX: the CCEL log that must explain the registers")
+    parser.add_argument("--runtime-log", metavar="FILE", help="TDX: the lines of the run that must explain RTMR3")
     parser.add_argument("--anchor", metavar="PEM", help="a root to use instead of the vendor's; never hardware-rooted")
     add_json(parser)
 
@@ -106,15 +108,17 @@ def _read(path: str) -> bytes:
 
 def _machine() -> dict[str, dict[str, str]]:
     """What could be asked for evidence here."""
-    from atlas import tpm, tsm
+    from atlas import runtime_log, tpm, tsm
     from atlas.errors import AtlasError
 
-    here = Path(tsm.REPORTS).is_dir()
-    kernel = {"offered": "yes" if here else "no", "path": tsm.REPORTS}
+    found = {
+        name: {"offered": "yes" if Path(path).exists() else "no", "path": path}
+        for name, path in (("tsm", tsm.REPORTS), ("rtmr3", runtime_log.REGISTER))
+    }
     try:
-        return {"tsm": kernel, "tpm": {"offered": "yes"} | tpm.describe()}
+        return found | {"tpm": {"offered": "yes"} | tpm.describe()}
     except AtlasError as error:
-        return {"tsm": kernel, "tpm": {"offered": "no", "why": error.text}}
+        return found | {"tpm": {"offered": "no", "why": error.text}}
 
 
 def _show_machine(args: argparse.Namespace, console: Console) -> int:
@@ -162,18 +166,29 @@ def _ask(args: argparse.Namespace, report_data: bytes) -> Evidence:
     return tsm.collect(report_data, path=args.tsm or tsm.REPORTS)
 
 
+def _ask_with_log(args: argparse.Namespace, report_data: bytes) -> tuple[Evidence, bytes | None]:
+    from atlas import runtime_log
+    from atlas.errors import UsageError
+
+    if not args.runtime_log:
+        return _ask(args, report_data), None
+    if args.provider != "tsm":
+        raise UsageError("--runtime-log is about RTMR3 of a TDX guest", where=f"--provider {args.provider}")
+    with runtime_log.RuntimeLog(Path(runtime_log.REGISTER), Path(runtime_log.FOLDER)).frozen() as lines:
+        return _ask(args, report_data), lines
+
+
 def _collect(args: argparse.Namespace, console: Console) -> int:
     import secrets
 
     from atlas import tsm
 
     report_data = args.report_data if args.report_data is not None else secrets.token_bytes(tsm.REPORT_DATA_BYTES)
-    evidence = _ask(args, report_data)
-    with open(args.out, "xb") as file:  # noqa: PTH123 - x: an existing file is never overwritten
-        file.write(evidence.raw)
-    if evidence.aux:
-        with open(args.out + ".aux", "xb") as file:  # noqa: PTH123
-            file.write(evidence.aux)
+    evidence, lines = _ask_with_log(args, report_data)
+    for path, data in ((args.out, evidence.raw), (args.out + ".aux", evidence.aux), (args.runtime_log, lines)):
+        if data:
+            with open(path, "xb") as file:  # noqa: PTH123 - x: an existing file is never overwritten
+                file.write(data)
     document = {"kind": evidence.kind, "provider": evidence.provider, "report_data": report_data.hex(), "out": args.out}
     if args.json:
         console.document(document)
@@ -206,6 +221,7 @@ def _verify(args: argparse.Namespace, console: Console) -> int:
         policy=_read(args.policy) if args.policy else None,
         report_data=args.report_data,
         event_log=_read(args.event_log) if args.event_log else None,
+        runtime_log=_read(args.runtime_log) if args.runtime_log else None,
         anchor=_read(args.anchor) if args.anchor else None,
     )
     if args.json:

@@ -1,4 +1,4 @@
-/* attest.c - glue of stage/attest.h: Collateral, attest_verify, evidence_read, ccel_replay. */
+/* attest.c - glue of stage/attest.h: Collateral, attest_verify, evidence_read, ccel_replay, runtime_log_replay. */
 #include <stdatomic.h>
 #include <stdio.h>
 
@@ -272,19 +272,20 @@ static PyObject *run_verifier(PyObject *module, verifier *verify, struct collate
 
 PyDoc_STRVAR(attest_verify_doc,
              "attest_verify($module, kind, evidence, collateral, /, *, at, policy=None, report_data=None,\n"
-             "              event_log=None, anchor=None)\n--\n\n"
+             "              event_log=None, runtime_log=None, anchor=None)\n--\n\n"
              "kind: 'tdx', 'snp', 'nvidia', 'tpm' or 'azure'. policy: JSON; anchor: PEM of a root to use instead.");
 
 static PyObject *attest_verify(PyObject *module, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"", "", "", "at", "policy", "report_data", "event_log", "anchor", NULL};
+    static char *names[] = {"", "", "", "at", "policy", "report_data", "event_log", "runtime_log",
+                             "anchor", NULL};
     const char *kind;
     PyObject *collateral;
     long long at = 0; /* not a time: refused by the core */
-    Py_buffer v[5] = {{0}, {0}, {0}, {0}, {0}}; /* evidence, policy, report data, event log, anchor */
+    Py_buffer v[6] = {{0}, {0}, {0}, {0}, {0}, {0}}; /* evidence, policy, report data, two logs, anchor */
     PyObject *dict = NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "sy*O|$Lz*z*z*z*:attest_verify", names, &kind, &v[0], &collateral,
-                                     &at, &v[1], &v[2], &v[3], &v[4])) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "sy*O|$Lz*z*z*z*z*:attest_verify", names, &kind, &v[0], &collateral,
+                                     &at, &v[1], &v[2], &v[3], &v[4], &v[5])) {
         return NULL;
     }
     PyObject *type = PyObject_GetAttrString(module, "Collateral");
@@ -298,7 +299,8 @@ static PyObject *attest_verify(PyObject *module, PyObject *args, PyObject *kwarg
                                                .at = at,
                                                .report_data = optional(&v[2]),
                                                .event_log = optional(&v[3]),
-                                               .anchor = optional(&v[4])};
+                                               .runtime_log = optional(&v[4]),
+                                               .anchor = optional(&v[5])};
         dict = run_verifier(module, verify, (struct collateral *)(void *)collateral, &request, optional(&v[1]));
     }
     Py_XDECREF(type);
@@ -533,10 +535,34 @@ static PyObject *ccel_replay(PyObject *module, PyObject *arg)
                          (Py_ssize_t)48, r.rtmr[3], (Py_ssize_t)48, (Py_ssize_t)r.events, (Py_ssize_t)r.used);
 }
 
+PyDoc_STRVAR(runtime_log_replay_doc,
+             "runtime_log_replay($module, log, /)\n--\n\n"
+             "(value before the first line, value after the last one, number of lines).");
+
+static PyObject *runtime_log_replay(PyObject *module, PyObject *arg)
+{
+    struct atlas_error error = ATLAS_ERROR_INIT;
+    struct atlas_runtime_log r;
+    Py_buffer view;
+    int rc;
+    if (PyObject_GetBuffer(arg, &view, PyBUF_SIMPLE) < 0) {
+        return NULL;
+    }
+    ATLAS_PY_BEGIN_CRYPTO
+    rc = atlas_runtime_log_replay(atlas_py_span(&view), &r, &error);
+    ATLAS_PY_END_CRYPTO
+    PyBuffer_Release(&view);
+    if (rc < 0) {
+        return atlas_py_raise(module, &error);
+    }
+    return Py_BuildValue("(y#y#n)", r.start, (Py_ssize_t)48, r.value, (Py_ssize_t)48, (Py_ssize_t)r.lines);
+}
+
 static PyMethodDef functions[] = {
     {"attest_verify", (PyCFunction)(void (*)(void))attest_verify, METH_VARARGS | METH_KEYWORDS, attest_verify_doc},
     {"evidence_read", evidence_read, METH_VARARGS, evidence_read_doc},
     {"ccel_replay", ccel_replay, METH_O, ccel_replay_doc},
+    {"runtime_log_replay", runtime_log_replay, METH_O, runtime_log_replay_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -24,6 +24,8 @@
 #define ATLAS_MAX_EVIDENCE_CHECKS 64
 #define ATLAS_MAX_ADVISORIES 64
 #define ATLAS_MAX_ADVISORY_NAME 31
+#define ATLAS_MAX_RUNTIME_LOG_BYTES (4u << 20)
+#define ATLAS_MAX_RUNTIME_LINE 8191
 
 /* -------------------------------------------------------------------------------------------- collateral */
 
@@ -146,6 +148,7 @@ struct atlas_attest_request {
     int64_t at;                    /* Unix time at which everything is judged */
     struct atlas_span report_data; /* what the evidence must be bound to; p == NULL: nothing is compared */
     struct atlas_span event_log;   /* TDX: the CCEL log; p == NULL: none */
+    struct atlas_span runtime_log; /* TDX: the lines that RTMR3 was extended with; p == NULL: none */
     struct atlas_span anchor;      /* PEM of a root to use instead of the vendor's; p == NULL: the vendor's */
 };
 
@@ -201,5 +204,15 @@ struct atlas_ccel_replay {
 /* Replay a CCEL log (ATLAS_E_EVIDENCE: not the format). */
 int atlas_ccel_replay(struct atlas_span log, struct atlas_ccel_replay *ret_replay,
                       struct atlas_error *error) ATLAS_MUST_CHECK;
+
+struct atlas_runtime_log {
+    uint8_t start[48]; /* what the register held before the first line, as the log has it */
+    uint8_t value[48]; /* what it must hold after the last one */
+    size_t lines;
+};
+
+/* Replay a run-time log of a register of SHA-384 (ATLAS_E_EVIDENCE, ATLAS_E_LIMIT: not the format). */
+int atlas_runtime_log_replay(struct atlas_span log, struct atlas_runtime_log *ret_replay,
+                             struct atlas_error *error) ATLAS_MUST_CHECK;
 
 #endif

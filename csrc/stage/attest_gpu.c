@@ -252,6 +252,7 @@ int atlas_attest_gpu(const struct atlas_attest_request *request, struct atlas_at
                     .result = &result,
                     .collateral = request->collateral,
                     .policy = &request->policy->gpu};
+    ATLAS_TRY(atlas_logs_refuse(request, true, error));
     ATLAS_TRY(decode(request->evidence, &storage, &bytes, error));
     ATLAS_TRY(atlas_spdm_read(bytes, &r.report, error));
     ATLAS_TRY(atlas_anchors_choose(request, &nvidia_root, 1, &r.anchors, error));

@@ -82,6 +82,9 @@ struct atlas_anchors {
 int atlas_anchors_choose(const struct atlas_attest_request *request, const struct atlas_pin *pins, size_t n,
                          struct atlas_anchors *ret_anchors, struct atlas_error *error) ATLAS_MUST_CHECK;
 
+/* A log that this kind of evidence has no register for is refused: unread, it would seem to have been checked. */
+int atlas_logs_refuse(const struct atlas_attest_request *request, bool event_log, struct atlas_error *error);
+
 /* Note the root that a verified path ended at. */
 void atlas_anchors_note(const struct atlas_anchors *anchors, const struct atlas_pki_path *path,
                         struct atlas_attest *result);
@@ -144,6 +147,8 @@ struct atlas_tdx_policy {
     enum atlas_rule dynamic_platform;
     enum atlas_rule cached_keys;
     enum atlas_rule smt;
+    enum atlas_rule log_start; /* what happens when nobody knows what came before the run-time log */
+    bool require_log;          /* a run-time log must be there */
     const struct atlas_json *registers[ATLAS_TDX_REGISTERS]; /* allowed values; NULL: not named */
 };
 

@@ -95,6 +95,8 @@ struct tdx_view {
     struct atlas_span dynamic_platform;
     struct atlas_span cached_keys;
     struct atlas_span smt;
+    struct atlas_span log_start;
+    struct atlas_json_uint require_log;
     const struct atlas_json *registers[ATLAS_TDX_REGISTERS];
 };
 
@@ -112,6 +114,8 @@ static const struct atlas_json_field tdx_fields[] = {
     ATLAS_JSON_OPTIONAL(tdx_view, "dynamic_platform", TEXT, dynamic_platform),
     ATLAS_JSON_OPTIONAL(tdx_view, "cached_keys", TEXT, cached_keys),
     ATLAS_JSON_OPTIONAL(tdx_view, "smt", TEXT, smt),
+    ATLAS_JSON_OPTIONAL(tdx_view, "runtime_log_start", TEXT, log_start),
+    ATLAS_JSON_OPTIONAL(tdx_view, "require_runtime_log", BOOL, require_log),
     ATLAS_JSON_OPTIONAL(tdx_view, "mrtd", ARRAY, registers[ATLAS_REG_MRTD]),
     ATLAS_JSON_OPTIONAL(tdx_view, "rtmr0", ARRAY, registers[ATLAS_REG_RTMR0]),
     ATLAS_JSON_OPTIONAL(tdx_view, "rtmr1", ARRAY, registers[ATLAS_REG_RTMR1]),
@@ -165,6 +169,7 @@ static int read_tdx_rules(const struct tdx_view *view, struct atlas_tdx_policy *
     ATLAS_TRY(atlas_rule_read(view->dynamic_platform, "dynamic_platform", &p->dynamic_platform, error));
     ATLAS_TRY(atlas_rule_read(view->cached_keys, "cached_keys", &p->cached_keys, error));
     ATLAS_TRY(atlas_rule_read(view->smt, "smt", &p->smt, error));
+    ATLAS_TRY(atlas_rule_read(view->log_start, "runtime_log_start", &p->log_start, error));
     ATLAS_TRY(read_masked(view->attributes, "attributes", &p->attributes, error));
     ATLAS_TRY(read_masked(view->xfam, "xfam", &p->xfam, error));
 out:
@@ -191,6 +196,7 @@ static int read_tdx(const struct atlas_json *object, struct atlas_tdx_policy *p,
     p->min_evaluation_number = view.min_evaluation_number.v;
     p->min_tcb_date = view.min_tcb_date;
     p->rejected_advisories = view.rejected;
+    p->require_log = view.require_log.v != 0;
     if (p->collateral_grace != 0 && p->platform_grace != 0) { /* as in Intel's appraisal: together they add up */
         ATLAS_TRY(atlas_error_set(error, ATLAS_E_JSON, where, "both grace periods; only one may be given"));
     }

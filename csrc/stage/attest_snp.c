@@ -277,6 +277,7 @@ int atlas_attest_snp(const struct atlas_attest_request *request, struct atlas_at
                     .result = &result,
                     .collateral = request->collateral,
                     .policy = &request->policy->snp};
+    ATLAS_TRY(atlas_logs_refuse(request, true, error));
     ATLAS_TRY(atlas_snp_report_read(request->evidence, &r.report, error));
     ATLAS_TRY(atlas_anchors_choose(request, amd_roots, COUNT(amd_roots), &r.anchors, error));
     ATLAS_TRY(atlas_steps_run(signature_steps, COUNT(signature_steps), &r, &result, error));

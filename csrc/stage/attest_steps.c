@@ -148,6 +148,14 @@ out:
     return rc;
 }
 
+int atlas_logs_refuse(const struct atlas_attest_request *request, bool event_log, struct atlas_error *error)
+{
+    if (request->runtime_log.p != NULL || (event_log && request->event_log.p != NULL)) {
+        return atlas_error_set(error, ATLAS_E_ARG, "event log", "evidence of this kind has no register for such a log");
+    }
+    return ATLAS_OK;
+}
+
 void atlas_anchors_note(const struct atlas_anchors *anchors, const struct atlas_pki_path *path,
                         struct atlas_attest *result)
 {

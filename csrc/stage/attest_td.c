@@ -142,24 +142,58 @@ static int check_report_data(void *context, struct atlas_error *error)
     return atlas_binding_check(r->request, r->quote.body.report_data, r->result, error);
 }
 
-/* The log that came with the quote explains its registers, all four of them. */
+/* The log of the firmware explains the registers: all four, or three where a run-time log continues in the fourth. */
 static int check_event_log(void *context, struct atlas_error *error)
 {
     struct atlas_tdx_run *r = context;
-    struct atlas_ccel_replay replay;
+    size_t n = r->request->runtime_log.p != NULL ? 3 : 4;
     if (r->request->event_log.p == NULL) {
         return ATLAS_STEP_NOT_APPLICABLE;
     }
-    int rc = atlas_ccel_replay(r->request->event_log, &replay, error);
+    int rc = atlas_ccel_replay(r->request->event_log, &r->boot, error);
     if (rc < 0) {
         return rc;
     }
-    for (size_t i = 0; i < 4; i++) {
-        if (!atlas_span_equal(atlas_span_of(replay.rtmr[i], 48), r->quote.body.rtmr[i])) {
+    for (size_t i = 0; i < n; i++) {
+        if (!atlas_span_equal(atlas_span_of(r->boot.rtmr[i], 48), r->quote.body.rtmr[i])) {
             return atlas_error_set(error, ATLAS_E_MISMATCH, "event log", "the log does not replay to RTMR%zu", i);
         }
     }
     return ATLAS_OK;
+}
+
+/* Each line, in this order, and nothing else: a register of another boot began anew and cannot be made to fit. */
+static int check_runtime_log(void *context, struct atlas_error *error)
+{
+    struct atlas_tdx_run *r = context;
+    if (r->request->runtime_log.p == NULL) {
+        return r->policy->tdx.require_log ? mismatch(error, "there is no run-time log, and the policy wants one")
+                                          : ATLAS_STEP_NOT_APPLICABLE;
+    }
+    int rc = atlas_runtime_log_replay(r->request->runtime_log, &r->runtime, error);
+    if (rc < 0) {
+        return rc;
+    }
+    r->runtime_known = true;
+    return atlas_span_equal(atlas_span_of(r->runtime.value, 48), r->quote.body.rtmr[3])
+               ? ATLAS_OK
+               : mismatch(error, "the run-time log does not lead to RTMR3: a line changed, missing, added or moved");
+}
+
+/* Whoever drops the first lines names the value after them as the start. Two starts can be known: that of a boot, and
+ * that of what the firmware's log explains. */
+static int check_runtime_start(void *context, struct atlas_error *error)
+{
+    struct atlas_tdx_run *r = context;
+    struct atlas_span start = atlas_span_of(r->runtime.start, 48);
+    if (!r->runtime_known) {
+        return ATLAS_STEP_NOT_APPLICABLE;
+    }
+    bool known = r->request->event_log.p != NULL ? atlas_span_equal(start, atlas_span_of(r->boot.rtmr[3], 48))
+                                                 : atlas_span_all(start, 0);
+    return known ? ATLAS_OK
+                 : atlas_rule_apply(r->policy->tdx.log_start, error,
+                                    "RTMR3 was extended before the run-time log begins, by what no log tells");
 }
 
 static const struct atlas_step steps[] = {
@@ -183,6 +217,8 @@ static const struct atlas_step steps[] = {
     {"tdx.mrownerconfig", ATLAS_GROUP_APPRAISAL, check_mrownerconfig},
     {"tdx.report_data", ATLAS_GROUP_APPRAISAL, check_report_data},
     {"tdx.event_log", ATLAS_GROUP_APPRAISAL, check_event_log},
+    {"tdx.runtime_log", ATLAS_GROUP_APPRAISAL, check_runtime_log},
+    {"tdx.runtime_start", ATLAS_GROUP_APPRAISAL, check_runtime_start},
 };
 
 int atlas_td_appraise(struct atlas_tdx_run *run, struct atlas_error *error)

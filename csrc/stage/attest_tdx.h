@@ -17,6 +17,9 @@ struct atlas_tdx_run {
     struct atlas_outline pck_outline;
     struct atlas_pck pck;
     struct atlas_pki_path pck_path;
+    struct atlas_ccel_replay boot;     /* of the event log, where there is one that fits */
+    struct atlas_runtime_log runtime;  /* the same */
+    bool runtime_known;
 };
 
 /* attest_td.c: the appraisal of a quote whose signatures hold. */

@@ -536,6 +536,7 @@ int atlas_attest_tpm(const struct atlas_attest_request *request, struct atlas_at
         .kind = ATLAS_ATTEST_TPM, .at = request->at, .tcb_status = ATLAS_TCB_NOT_APPLICABLE};
     struct atlas_tpm_run run;
     ATLAS_TRY(atlas_tpm_run_init(&run, request, &result, error));
+    ATLAS_TRY(atlas_logs_refuse(request, false, error));
     if (run.evidence.hcl.p != NULL) {
         ATLAS_TRY(atlas_error_set(error, ATLAS_E_EVIDENCE, where, "evidence of an Azure machine: it is of kind azure"));
     }

@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from . import ccel
+from . import ccel, runtime_log
 from .gpu import Gpu
 from .snp import Snp
 from .tdx import Tdx, td15
@@ -34,6 +34,10 @@ def seeds() -> dict[str, dict[str, bytes]]:
             "log": ccel.log(EVENTS, size=1024),
             "zeros": ccel.log(EVENTS, size=600, padding=b"\0"),
             "two": ccel.header([(ccel.SHA256, 32), (ccel.SHA384, 48)]) + ccel.event(1, 4, b"data"),
+        },
+        "runtime_log": {
+            "empty": runtime_log.log([]),
+            "lines": runtime_log.log([b'org.atlasml/v1 checkpoint {"sha256":"00"}', b"another line"], bytes(range(48))),
         },
         "tpm": {
             "evidence": Tpm().evidence(),
