@@ -14,11 +14,16 @@ from typing import Any
 Seconds = dict[str, float]
 
 
-def alternate(work: dict[str, Callable[[], Seconds]], rounds: int) -> dict[str, dict[str, Seconds]]:
-    """Each in turn in every round, saying what of it took how long: {name: {part: {"best", "median"}}}."""
+def alternate(
+    work: dict[str, Callable[[], Seconds]], rounds: int, patience: float = float("inf")
+) -> dict[str, dict[str, Seconds]]:
+    """Each in turn in every round, saying what of it took how long: {name: {part: {"best", "median"}}}. Who has run
+    three times, and for more than `patience` seconds in all, rests."""
     seconds: dict[str, dict[str, list[float]]] = {name: {} for name in work}
-    for _ in range(rounds):
+    for i in range(rounds):
         for name, call in work.items():
+            if i >= 3 and any(sum(values) > patience for values in seconds[name].values()):
+                continue
             for part, value in call().items():
                 seconds[name].setdefault(part, []).append(value)
     return {
