@@ -168,6 +168,9 @@ enum atlas_tcb_status atlas_tcb_relaunch(enum atlas_tcb_status launch, enum atla
     if (current == ATLAS_TCB_NOT_SUPPORTED || current == ATLAS_TCB_NONE) {
         return ATLAS_TCB_NOT_SUPPORTED;
     }
+    if (current == ATLAS_TCB_REVOKED) {
+        return ATLAS_TCB_REVOKED; /* Intel's library would look at the launch alone */
+    }
     if (!launched_old || !current_good) {
         return launch;
     }
