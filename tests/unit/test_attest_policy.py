@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +31,7 @@ GOOD: list[dict[str, Any]] = [
     {"version": 1, "require_binding": False},
     {"version": 1, "tdx": {"accept_status": ["UpToDate", "TDRelaunchAdvised"], "mrtd": ["AB" * 48, "ab" * 48]}},
     {"version": 1, "tdx": {"accept_status": []}},
+    {"version": 1, "tdx": {"runtime_log_start": "warn", "require_runtime_log": True}},
     {"version": 1, "tdx": {"collateral_grace_seconds": 2**53}},
     {"version": 1, "snp": {"minimum_tcb": {"bootloader": 255, "tee": 0, "snp": 0, "microcode": 0, "fmc": 255}}},
     {"version": 1, "nvidia": {"references": [{"driver": "1", "vbios": "2", "measurements": {}}]}},
@@ -58,6 +61,10 @@ BAD: list[Any] = [
     {"version": 1, "tdx": []},
     {"version": 1, "require_binding": 1},
     tdx(mrtdd=["00" * 48]),
+    tdx(runtime_log_start="accept"),
+    tdx(runtime_log_start=True),
+    tdx(require_runtime_log="yes"),
+    tdx(require_runtime_log=1),
     tdx(mrtd="00" * 48),
     tdx(mrtd=[]),
     tdx(mrtd=["00" * 47]),
@@ -130,3 +137,20 @@ def test_evidence_is_told_apart_by_its_first_bytes() -> None:
     for bad in (b"", b"\x04", b"\x11", b"\x06\0\x02\0", bytes(100)):
         with pytest.raises(MalformedError):
             kind_of(bad)
+
+
+PAGES = sorted((Path(__file__).parent.parent.parent / "docs").glob("attest*.md"))
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if "```json" in p.read_text("utf-8")], ids=lambda p: p.name)
+def test_the_example_of_a_page_is_a_policy(page: Path) -> None:
+    for text in re.findall(r"^```json\n(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE):
+        read(text.encode())
+
+
+def test_the_page_names_every_member_of_a_policy_for_tdx() -> None:
+    source = (PAGES[0].parent.parent / "csrc" / "stage" / "attest_policy.c").read_text()
+    members = re.findall(r'ATLAS_JSON_OPTIONAL\((?:tdx|snp|gpu|policy)_view, "(\w+)"', source)
+    page = (PAGES[0].parent / "attest.md").read_text("utf-8")
+    rtmrs = {"rtmr1", "rtmr2"}  # "`rtmr0` to `rtmr3`"
+    assert [name for name in members if f"`{name}`" not in page and name not in rtmrs] == ["tpm"]

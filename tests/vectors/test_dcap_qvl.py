@@ -1,5 +1,5 @@
-"""The same evidence given to dcap-qvl, another verifier: real quotes, and forged worlds under the test root. Where the two
-differ stands here with what they say, and in docs/attest.md with the reason."""
+"""The same evidence given to dcap-qvl, another verifier: real quotes, and forged worlds under the test root. Where the
+two differ stands here with what they say, and in docs/attest.md with the reason."""
 
 from __future__ import annotations
 
