@@ -49,6 +49,9 @@ const char *atlas_err_name(int code)
         NAME(ATLAS_E_CHANGED);
         NAME(ATLAS_E_CANCELLED);
         NAME(ATLAS_E_REFUSED);
+        NAME(ATLAS_E_VOLUME);
+        NAME(ATLAS_E_LOCKED);
+        NAME(ATLAS_E_BROKEN);
         NAME(ATLAS_E_LIMIT);
         NAME(ATLAS_E_CBOR);
         NAME(ATLAS_E_JUMBF);
@@ -60,6 +63,7 @@ const char *atlas_err_name(int code)
         NAME(ATLAS_E_KEY);
         NAME(ATLAS_E_INDEX);
         NAME(ATLAS_E_PART);
+        NAME(ATLAS_E_LOG);
         NAME(ATLAS_E_NOTE);
         NAME(ATLAS_E_EVIDENCE);
         NAME(ATLAS_E_DIGEST);
@@ -71,6 +75,9 @@ const char *atlas_err_name(int code)
         NAME(ATLAS_E_ALGORITHM);
         NAME(ATLAS_E_MISMATCH);
         NAME(ATLAS_E_TCB);
+        NAME(ATLAS_E_TILE);
+        NAME(ATLAS_E_FORKED);
+        NAME(ATLAS_E_ROLLED_BACK);
         NAME(ATLAS_E_INTERNAL);
         NAME(ATLAS_E_CRYPTO);
     }

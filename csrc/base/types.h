@@ -30,6 +30,9 @@ enum atlas_err {
     ATLAS_E_CHANGED = -204,  /* a file changed while it was read */
     ATLAS_E_CANCELLED = -205, /* the progress callback asked to stop */
     ATLAS_E_REFUSED = -206,  /* a file type or link that is never measured */
+    ATLAS_E_VOLUME = -207,   /* a file system that cannot keep a log's promise */
+    ATLAS_E_LOCKED = -208,   /* another process holds a lock */
+    ATLAS_E_BROKEN = -209,   /* an earlier write to a log failed: nobody knows what is on the disk */
     /* 3xx: the bytes are not the format; LIMIT: beyond a stated limit */
     ATLAS_E_LIMIT = -300,
     ATLAS_E_CBOR = -301,
@@ -42,6 +45,7 @@ enum atlas_err {
     ATLAS_E_KEY = -308, /* a key file that cannot be read, or a wrong password */
     ATLAS_E_INDEX = -309, /* the index of a directory */
     ATLAS_E_PART = -310, /* the record of a part, or parts that do not belong together */
+    ATLAS_E_LOG = -311, /* a log's own files: its state, a stage, a folder that is no log */
     ATLAS_E_NOTE = -312, /* a signed note, checkpoint, policy, entry or proof of a transparency log */
     ATLAS_E_EVIDENCE = -320, /* hardware evidence: a quote, a report, an event log */
     /* 4xx: well formed, checked and false */
@@ -54,6 +58,9 @@ enum atlas_err {
     ATLAS_E_ALGORITHM = -406, /* not allowed, or does not fit the key */
     ATLAS_E_MISMATCH = -420,  /* evidence: a field is not what the vendor, the binding or the policy says */
     ATLAS_E_TCB = -421,       /* evidence: the platform's TCB is not accepted */
+    ATLAS_E_TILE = -430,        /* log: a tile or an entry is not what the signed head vouches for, or is missing */
+    ATLAS_E_FORKED = -431,      /* log: two histories */
+    ATLAS_E_ROLLED_BACK = -432, /* log: fewer entries than it had before */
     /* 9xx: our bug, or the crypto library's */
     ATLAS_E_INTERNAL = -900,
     ATLAS_E_CRYPTO = -901,

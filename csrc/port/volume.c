@@ -23,6 +23,52 @@ struct atlas_volume atlas_volume_of(int fd)
     return volume;
 }
 
+/* Numbers of statfs(2), of its manual page and of the kernel's modules; most are in no header. */
+static const struct {
+    uint32_t magic;
+    enum atlas_volume_kind kind;
+} kinds[] = {
+    {0xEF53, ATLAS_VOLUME_DURABLE},     /* ext2, ext3, ext4 */
+    {XFS_MAGIC, ATLAS_VOLUME_DURABLE},  /* xfs */
+    {0x9123683E, ATLAS_VOLUME_DURABLE}, /* btrfs */
+    {0xF2F52010, ATLAS_VOLUME_DURABLE}, /* f2fs */
+    {0x2FC12FC1, ATLAS_VOLUME_DURABLE}, /* zfs */
+    {0xCA451A4E, ATLAS_VOLUME_DURABLE}, /* bcachefs */
+    {0x01021994, ATLAS_VOLUME_MEMORY},  /* tmpfs */
+    {0x858458F6, ATLAS_VOLUME_MEMORY},  /* ramfs */
+    {0x794C7630, ATLAS_VOLUME_LAYERED}, /* overlayfs */
+    {0x6969, ATLAS_VOLUME_SHARED},      /* NFS */
+    {0x517B, ATLAS_VOLUME_SHARED},      /* SMB */
+    {0xFF534D42, ATLAS_VOLUME_SHARED},  /* CIFS */
+    {0xFE534D42, ATLAS_VOLUME_SHARED},  /* SMB2 */
+    {0x65735546, ATLAS_VOLUME_SHARED},  /* FUSE, virtiofs */
+    {0x0BD00BD0, ATLAS_VOLUME_SHARED},  /* Lustre */
+    {0x01021997, ATLAS_VOLUME_SHARED},  /* 9p */
+    {0x00C36400, ATLAS_VOLUME_SHARED},  /* Ceph */
+    {0x19830326, ATLAS_VOLUME_SHARED},  /* BeeGFS */
+    {0x47504653, ATLAS_VOLUME_SHARED},  /* GPFS */
+    {0x5346414F, ATLAS_VOLUME_SHARED},  /* AFS */
+    {0x73757245, ATLAS_VOLUME_SHARED},  /* Coda */
+    {0x01161970, ATLAS_VOLUME_SHARED},  /* GFS2 */
+    {0x7461636F, ATLAS_VOLUME_SHARED},  /* OCFS2 */
+    {0x786F4256, ATLAS_VOLUME_SHARED},  /* shared folders of VirtualBox */
+    {0xBACBACBC, ATLAS_VOLUME_SHARED},  /* and of VMware */
+};
+
+enum atlas_volume_kind atlas_volume_kind(int fd)
+{
+    struct statfs s;
+    if (fstatfs(fd, &s) != 0) {
+        return ATLAS_VOLUME_UNKNOWN;
+    }
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if ((uint32_t)s.f_type == kinds[i].magic) {
+            return kinds[i].kind;
+        }
+    }
+    return ATLAS_VOLUME_UNKNOWN;
+}
+
 int64_t atlas_volume_nanoseconds(int64_t seconds, int64_t nanoseconds)
 {
     /* Times that do not fit wrap: they only have to differ. */

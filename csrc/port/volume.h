@@ -15,6 +15,17 @@ struct atlas_volume {
 /* The file system that fd is on. What cannot be asked is not trusted. */
 struct atlas_volume atlas_volume_of(int fd);
 
+/* What a file system makes of flush, lock and link, the three that a log is built on. */
+enum atlas_volume_kind {
+    ATLAS_VOLUME_UNKNOWN = 0,
+    ATLAS_VOLUME_DURABLE = 1, /* ext2 to ext4, xfs, btrfs, f2fs, zfs, bcachefs: all three hold */
+    ATLAS_VOLUME_MEMORY = 2,  /* tmpfs, ramfs: gone when the machine stops */
+    ATLAS_VOLUME_LAYERED = 3, /* overlayfs: as good as what it lies on, unless it is mounted volatile */
+    ATLAS_VOLUME_SHARED = 4,  /* a network's, or a program's (FUSE, 9p): locks and flushes may reach nobody else */
+};
+
+enum atlas_volume_kind atlas_volume_kind(int fd);
+
 /* Nanoseconds since 1970 on the clock that files are stamped from. */
 int64_t atlas_volume_clock(void);
 int64_t atlas_volume_nanoseconds(int64_t seconds, int64_t nanoseconds);

@@ -23,8 +23,8 @@ out:
     return rc;
 }
 
-static int hash_leaf(struct atlas_hasher *h, struct atlas_span entry, struct atlas_digest *ret_hash,
-                     struct atlas_error *error)
+int atlas_merkle_leaf_with(struct atlas_hasher *h, struct atlas_span entry, struct atlas_digest *ret_hash,
+                           struct atlas_error *error)
 {
     return hash(h, 0x00, entry, ATLAS_SPAN_NONE, ret_hash, error);
 }
@@ -40,7 +40,7 @@ int atlas_merkle_leaf(int alg, struct atlas_span entry, struct atlas_digest *ret
     struct atlas_hasher h = ATLAS_HASHER_INIT;
     int rc;
     ATLAS_TRY(atlas_hasher_init(&h, alg, error));
-    ATLAS_TRY(hash_leaf(&h, entry, ret_hash, error));
+    ATLAS_TRY(atlas_merkle_leaf_with(&h, entry, ret_hash, error));
 out:
     atlas_hasher_release(&h);
     return rc;
@@ -122,7 +122,7 @@ int atlas_merkle_append(struct atlas_merkle *m, struct atlas_span entry, struct 
 {
     struct atlas_digest leaf;
     int rc;
-    ATLAS_TRY(hash_leaf(&m->hasher, entry, &leaf, error));
+    ATLAS_TRY(atlas_merkle_leaf_with(&m->hasher, entry, &leaf, error));
     ATLAS_TRY(atlas_merkle_append_hash(m, atlas_digest_span(&leaf), error));
 out:
     return rc;

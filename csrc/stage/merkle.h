@@ -41,6 +41,9 @@ int atlas_merkle_root(struct atlas_merkle *m, struct atlas_digest *ret_root,
 
 int atlas_merkle_leaf(int alg, struct atlas_span entry, struct atlas_digest *ret_hash,
                       struct atlas_error *error) ATLAS_MUST_CHECK;
+/* The same with a hasher that is there already, for many of them; it is released where it fails. */
+int atlas_merkle_leaf_with(struct atlas_hasher *h, struct atlas_span entry, struct atlas_digest *ret_hash,
+                           struct atlas_error *error) ATLAS_MUST_CHECK;
 int atlas_merkle_node(int alg, struct atlas_span left, struct atlas_span right, struct atlas_digest *ret_hash,
                       struct atlas_error *error) ATLAS_MUST_CHECK;
 
