@@ -64,8 +64,11 @@ def breaks_folder_arrow(name: str, header: str) -> bool:
     return folder_of(header) == "include" or FOLDERS.index(folder_of(header)) > FOLDERS.index(folder_of(name))
 
 
+SHARED_STAGES = {"stage/merkle.h", "stage/cache.h", "stage/note.h"}
+
+
 def breaks_stage_arrow(name: str, header: str) -> bool:
-    if folder_of(name) != "stage" or folder_of(header) != "stage" or header in {"stage/merkle.h", "stage/cache.h", "stage/note.h"}:
+    if folder_of(name) != "stage" or folder_of(header) != "stage" or header in SHARED_STAGES:
         return False
     return stage_of(name) not in {"verify", stage_of(header)}
 

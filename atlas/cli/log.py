@@ -1,5 +1,9 @@
-"""Transparency logs: watch them, copy them, serve them, cosign them.
+"""Transparency logs: make one, watch them, copy them, serve them, cosign them.
 
+  atlas log init DIR --origin NAME                 make a log in a new folder
+  atlas log checkpoint DIR                         print its newest signed checkpoint
+  atlas log prove DIR INDEX|LEAF                   prove that an entry is in it
+  atlas log check DIR                              read and hash everything in it
   atlas log monitor LOG --state DIR --log VKEY     look at a log from outside; alerts end with exit code 1
   atlas log sync SRC DST --log VKEY                copy a log's static files outward
   atlas log equivocation FILE --log VKEY           check a report that a log has two histories
@@ -14,18 +18,20 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from atlas.cli.log_local import add_local_actions, is_local, run_local
 from atlas.cli.log_remote import add_remote_actions, run_remote
 
 if TYPE_CHECKING:
     from atlas.cli.console import Console
 
-HELP = "watch, copy, serve and cosign transparency logs"
+HELP = "make, watch, copy, serve and cosign transparency logs"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")
+    add_local_actions(actions)
     add_remote_actions(actions)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    return run_remote(args, console)
+    return run_local(args, console) if is_local(args.action) else run_remote(args, console)

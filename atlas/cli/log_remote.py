@@ -15,6 +15,7 @@ from atlas.files import read_regular
 
 if TYPE_CHECKING:
     from atlas.cli.console import Console
+    from atlas.remote.log_app import LogApp
     from atlas.remote.server import App
 
 MAX_KEY_BYTES = 4096
@@ -53,6 +54,8 @@ def add_remote_actions(actions: Any) -> None:
 
     serve = actions.add_parser("serve", help="serve a log's files over HTTP", allow_abbrev=False)
     serve.add_argument("log", metavar="DIR", help="the log's folder")
+    serve.add_argument("--token-file", metavar="FILE", help="take entries (POST /add) from those who have this token")
+    serve.add_argument("--key", metavar="FILE", help="the log's private key, where your store does not have it")
     _add_listen(serve, "127.0.0.1:7381")
 
 
@@ -180,7 +183,18 @@ def _witness(args: argparse.Namespace, console: Console) -> int:
 def _serve(args: argparse.Namespace, console: Console) -> int:
     from atlas.remote.log_app import LogApp
 
-    return _listen(LogApp(args.log), args.listen, lambda url: _say(console, (f"listens at {url}",)))
+    app = _appending(args, console) if args.token_file else LogApp(args.log)
+    return _listen(app, args.listen, lambda url: _say(console, (f"listens at {url}",)))
+
+
+def _appending(args: argparse.Namespace, console: Console) -> LogApp:
+    from atlas.log import TileLog
+    from atlas.remote.log_app import LogApp
+
+    log = TileLog(args.log, key=args.key)
+    if log.warning:
+        console.note(log.warning)
+    return LogApp(args.log, add=log.add, token=_read_key(args.token_file))
 
 
 def _say(console: Console, lines: Iterable[str]) -> None:

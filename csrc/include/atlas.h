@@ -23,6 +23,7 @@
 #include "stage/claim.h"
 #include "stage/sign.h"
 #include "stage/attest.h"
+#include "stage/log.h"
 #include "stage/verify.h"
 
 #endif

@@ -33,6 +33,7 @@ int atlas_py_claim_exec(PyObject *module);
 int atlas_py_sign_exec(PyObject *module);
 int atlas_py_attest_exec(PyObject *module);
 int atlas_py_tpm_exec(PyObject *module);
+int atlas_py_log_exec(PyObject *module);
 int atlas_py_verify_exec(PyObject *module);
 int atlas_py_cbor_exec(PyObject *module);
 

@@ -47,6 +47,9 @@ int atlas_log_open(const struct atlas_log_options *options, struct atlas_log **r
                    struct atlas_error *error) ATLAS_MUST_CHECK;
 void atlas_log_close(struct atlas_log *log);
 
+/* For the child of a fork, at once: so that the lock of its parent ends with its parent. Nothing else works there. */
+void atlas_log_forked(struct atlas_log *log);
+
 /* What the file system cannot promise; "" for nothing. */
 const char *atlas_log_warning(const struct atlas_log *log);
 
@@ -86,7 +89,8 @@ int atlas_log_find(struct atlas_log *log, struct atlas_span leaf, uint64_t *ret_
                    struct atlas_error *error) ATLAS_MUST_CHECK;
 
 /* Read and hash everything: each entry, each tile of each level, partial ones too, up to the signed root. Calls `wrong`
- * for every file that is missing or is not what it must be; ATLAS_E_TILE when there was one. NULL: the first ends it. */
+ * for every file that is missing or is not what it must be; ATLAS_E_TILE when there was one. NULL: the first ends
+ * it. */
 typedef void (*atlas_log_wrong)(void *context, const struct atlas_error *what);
 int atlas_log_check(struct atlas_log *log, atlas_log_wrong wrong, void *context, uint64_t *ret_size,
                     struct atlas_error *error) ATLAS_MUST_CHECK;
