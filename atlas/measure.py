@@ -64,3 +64,12 @@ def _is_directory(path: str | os.PathLike[str]) -> bool:
         return stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116 - whatever os.fspath takes
     except OSError:
         return False  # the core says what is wrong with it
+
+
+def kernels() -> dict[str, str]:
+    """What hashes in this process (docs/measure.md), by algorithm; under "failed" a kernel that gives wrong digests on
+    this machine, and is not used."""
+    found = _core.kernels()
+    named = {"sha256": "{} ({} lanes)".format(*found["sha256"])}
+    named |= dict.fromkeys(("sha384", "sha512"), "{} ({} lanes)".format(*found["sha512"]))
+    return named | ({"failed": found["failed"]} if found["failed"] else {})

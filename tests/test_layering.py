@@ -31,6 +31,8 @@ OUTSIDE = {  # an outside library's headers, and the one place that may include 
     "tss2/": "port/tpm/",
     "pthread.h": "port/pool.c",
     "Python.h": "python/module.h",
+    "immintrin.h": "port/simd/",
+    "cpuid.h": "port/simd/",
 }
 STANDARD = "float inttypes limits stdarg stdatomic stdbool stddef stdint stdio stdlib string"
 ANYWHERE = {f"{name}.h" for name in STANDARD.split()}
@@ -176,6 +178,7 @@ def test_c_files_and_functions_stay_small(name: str) -> None:
 PROCESS_WIDE = {  # state that is one per process by nature, and why
     ("port/pool.c", "static pthread_rwlock_t gate = PTHREAD_RWLOCK_INITIALIZER;"): "fork concerns the whole process",
     ("port/pool.c", "static pthread_once_t gate_once = PTHREAD_ONCE_INIT;"): "fork concerns the whole process",
+    ("port/simd/choose.c", "static atomic_uint_fast64_t chosen;"): "what the processor is good at",
 }
 
 

@@ -65,6 +65,18 @@ def _core() -> Iterator[Finding]:
     yield Finding("core", "ok", f"measured {size} bytes of {Path(sys.executable).name}")
 
 
+def _kernels() -> Iterator[Finding]:
+    from atlas.measure import kernels
+
+    found = kernels()
+    failed = found.pop("failed", None)
+    text = ", ".join(f"{alg} {kernel}" for alg, kernel in found.items())
+    if failed:
+        yield Finding("kernels", "broken", f"{failed} gives wrong digests on this machine and is not used; {text}")
+    else:
+        yield Finding("kernels", "ok", text)
+
+
 def _key() -> Iterator[Finding]:
     key = os.environ.get("ATLAS_KEY", "")
     if not key:
@@ -127,7 +139,8 @@ def _findings(checks: list[tuple[str, Callable[[], Iterator[Finding]]]]) -> Iter
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    checks = [("versions", _versions), ("core", _core), ("key", _key), ("trust", _trust), ("store", _store)]
+    checks = [("versions", _versions), ("kernels", _kernels), ("core", _core), ("key", _key), ("trust", _trust)]
+    checks.append(("store", _store))
     if not args.no_hooks:
         checks.append(("hooks", _hooks))
     findings = []

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "format/index.h"
+#include "port/lanes.h"
 
 /* --------------------------------------------------------------------------------------------- arguments */
 
@@ -507,6 +508,28 @@ static PyType_Spec measurer_spec = {
     .slots = measurer_slots,
 };
 
+/* ----------------------------------------------------------------------------------------------- kernels */
+
+PyDoc_STRVAR(kernels_doc,
+             "kernels()\n--\n\n"
+             "What hashes in this process: (name, lanes) for sha256, and for sha384 and sha512; the name of a kernel\n"
+             "that gives wrong digests on this machine and is not used, or None.");
+
+static PyObject *kernels(PyObject *module, PyObject *Py_UNUSED(unused))
+{
+    struct atlas_error error = ATLAS_ERROR_INIT;
+    struct atlas_lanes_report report;
+    int rc;
+    Py_BEGIN_ALLOW_THREADS
+    rc = atlas_lanes_look(&report, &error);
+    Py_END_ALLOW_THREADS
+    if (rc < 0) {
+        return atlas_py_raise(module, &error);
+    }
+    return Py_BuildValue("{s:(sI),s:(sI),s:z}", "sha256", report.sha256, report.sha256_lanes, "sha512", report.sha512,
+                         report.sha512_lanes, "failed", report.failed);
+}
+
 /* ------------------------------------------------------------------------------------------------ module */
 
 static PyMethodDef functions[] = {
@@ -515,6 +538,7 @@ static PyMethodDef functions[] = {
     {"measure_directory", (PyCFunction)(void (*)(void))measure_directory, METH_VARARGS | METH_KEYWORDS,
      measure_directory_doc},
     {"chunk_digests", (PyCFunction)(void (*)(void))chunk_digests, METH_VARARGS | METH_KEYWORDS, chunk_digests_doc},
+    {"kernels", kernels, METH_NOARGS, kernels_doc},
     {"tree_root", tree_root, METH_VARARGS, tree_root_doc},
     {"index_parse", index_parse, METH_O, index_parse_doc},
     {"index_compare", index_compare, METH_VARARGS, index_compare_doc},

@@ -3,14 +3,15 @@
  * stage only.
  *
  * Chunks are read and digested by whichever thread is free, the flat digest takes them strictly in order, and the tree
- * takes their digests strictly in order: so the result does not depend on threads, and memory is bounded by a ring of
- * chunks, whatever the size.
+ * takes their digests strictly in order: so the result does not depend on threads, and memory is bounded, whatever the
+ * size. Without a flat digest nothing has to wait and every core does as many chunks at a time as it has lanes.
  */
 #ifndef ATLAS_STAGE_MEASURE_SCAN_H
 #define ATLAS_STAGE_MEASURE_SCAN_H
 
 #include <stdatomic.h>
 
+#include "port/chunks.h"
 #include "port/file.h"
 #include "port/pool.h"
 #include "stage/measure.h"
@@ -37,7 +38,7 @@ struct atlas_sink {
     bool flat;
     bool tree;
     struct atlas_buf *digests; /* NULL: not wanted */
-    struct atlas_hasher flat_hasher;
+    struct atlas_stream flat_stream;
     struct atlas_merkle merkle;
     uint64_t size;
 };
@@ -68,6 +69,16 @@ struct atlas_scan_source {
  * is ATLAS_E_CHANGED. After an error the sink is good for nothing. */
 int atlas_scan(struct atlas_sink *sink, const struct atlas_scan_source *source, unsigned threads, uint8_t *scratch,
                struct atlas_meter *meter, bool is_caller, struct atlas_error *error) ATLAS_MUST_CHECK;
+
+/* The pieces of which atlas_scan is made. */
+int atlas_scan_ring(struct atlas_sink *sink, const struct atlas_scan_source *source, unsigned threads,
+                    struct atlas_meter *meter, bool is_caller, struct atlas_error *error) ATLAS_MUST_CHECK;
+size_t atlas_scan_size(const struct atlas_scan_source *source, uint64_t chunk);
+int atlas_scan_load(const struct atlas_scan_source *source, uint64_t chunk, uint8_t *buffer,
+                    struct atlas_span *ret_bytes, struct atlas_error *error) ATLAS_MUST_CHECK;
+/* The next chunk in order: its digest, and how many bytes it has. */
+int atlas_sink_chunk(struct atlas_sink *s, struct atlas_span digest, size_t n,
+                     struct atlas_error *error) ATLAS_MUST_CHECK;
 
 /* One open file to be measured. */
 struct atlas_measure_job {
