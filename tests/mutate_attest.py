@@ -38,6 +38,7 @@ ON_TPM = "tests/attacks/test_attacks_on_tpm.py tests/integration/test_tpm.py"
 ON_AZURE = "tests/attacks/test_attacks_on_azure.py"
 ON_LOGS = "tests/attacks/test_attacks_on_runtime_logs.py"
 ON_COLLATERAL = "tests/attacks/test_attacks_on_collateral.py"
+ON_PIECES = "tests/attacks/test_attacks_on_pieces.py"
 ON_POLICY = "tests/unit/test_attest_policy.py"
 FIRST = {
     "runtime_log": ON_LOGS,
@@ -130,7 +131,7 @@ class Build:
     def test(self, file: str = "") -> str | None:
         """The first test that fails, beginning with those that are about this file; None when all pass."""
         first = [test for word, test in FIRST.items() if word in file] or [ON_TDX]
-        others = (ON_TDX, ON_OTHERS, ON_COLLATERAL, ON_LOGS, ON_POLICY, ON_TPM, ON_AZURE)
+        others = (ON_TDX, ON_OTHERS, ON_COLLATERAL, ON_PIECES, ON_LOGS, ON_POLICY, ON_TPM, ON_AZURE)
         tests = [*first, *(test for test in others if test not in first)]
         files = [name for test in tests for name in test.split()]
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", *files]

@@ -40,3 +40,27 @@ def oid(dotted: str) -> bytes:
             group.append(0x80 | n & 0x7F)
         content += bytes(reversed(group))
     return tlv(0x06, bytes(content))
+
+
+def items(content: bytes) -> list[tuple[int, bytes, bytes]]:
+    """Tag, content and all bytes of each element, one behind the other."""
+    found = []
+    while content:
+        n, head = content[1], 2
+        if n & 0x80:
+            head += n & 0x7F
+            n = int.from_bytes(content[2:head], "big")
+        found.append((content[0], content[head : head + n], content[: head + n]))
+        content = content[head + n :]
+    return found
+
+
+def with_extensions(tbs: bytes, extensions: list[bytes]) -> bytes:
+    """A TBSCertificate with these extensions."""
+    fields = [field for tag, _, field in items(items(tbs)[0][1]) if tag != 0xA3]
+    return sequence(*fields, tlv(0xA3, sequence(*extensions)))
+
+
+def extensions_of(tbs: bytes) -> list[bytes]:
+    (found,) = [content for tag, content, _ in items(items(tbs)[0][1]) if tag == 0xA3]
+    return [field for _, _, field in items(items(found)[0][1])]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -14,6 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID, ObjectIdentifier
+
+from . import der
 
 DAY = 86400
 NOW = 1768478400  # 2026-01-15T12:00:00Z: the time of every verification unless a test says otherwise
@@ -57,6 +61,7 @@ class Cert:
     ca: bool = False
     extensions: tuple[tuple[str, bytes], ...] = ()
     wrong_key: ec.EllipticCurvePrivateKey | None = None  # signs instead of the issuer's
+    tbs: Callable[[bytes], bytes] | None = None  # what is signed, changed in ways that libraries refuse to write
 
     @property
     def subject(self) -> x509.Name:
@@ -99,10 +104,17 @@ class Cert:
         return builder.sign(self.wrong_key or self.signer.private, algorithm, ecdsa_deterministic=True)
 
     def der(self) -> bytes:
-        return self.make().public_bytes(Encoding.DER)
+        made = self.make()
+        if self.tbs is None:
+            return made.public_bytes(Encoding.DER)
+        tbs = self.tbs(made.tbs_certificate_bytes)
+        _, algorithm, _ = der.items(der.items(made.public_bytes(Encoding.DER))[0][1])
+        digest: Any = hashes.SHA256() if self.signer.private.curve.key_size == 256 else hashes.SHA384()
+        signature = self.signer.private.sign(tbs, ec.ECDSA(digest, deterministic_signing=True))
+        return der.sequence(tbs, algorithm[2], der.tlv(0x03, b"\0" + signature))
 
     def pem(self) -> str:
-        return self.make().public_bytes(Encoding.PEM).decode()
+        return ssl.DER_cert_to_PEM_cert(self.der())
 
 
 @dataclass(frozen=True)

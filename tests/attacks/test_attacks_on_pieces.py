@@ -1,0 +1,198 @@
+"""Formats cut off, doubled and misnamed at each of their joints: each is refused at that joint, with that reason."""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from forge_attest import ccel, der
+from forge_attest.gpu import Gpu
+from forge_attest.pki import NOW, Cert, key
+from forge_attest.snp import Snp
+from forge_attest.tdx import SGX, Tdx
+
+from atlas import _core
+from atlas.attest import Appraisal, Collateral, verify
+from atlas.errors import LimitError, MalformedError
+
+
+def judge(world: Tdx) -> Appraisal:
+    return verify(
+        world.quote(), collateral=Collateral(json.dumps(world.bundle()).encode()), at=NOW, anchor=world.anchor()
+    )
+
+
+def reason(result: Appraisal) -> list[tuple[str, int, str]]:
+    return [(check.id, check.code, check.text) for check in result.failures]
+
+
+# -------------------------------------------------------------------------------------------------- event logs
+
+EVENT = ccel.event(1, 4, b"data")
+
+
+def refused(log: bytes, text: str) -> None:
+    with pytest.raises(MalformedError, match=text):
+        _core.ccel_replay(log)
+
+
+def test_the_header_of_a_log_is_a_header() -> None:
+    header = ccel.header()
+    refused(header[:4] + struct.pack("<I", 4) + header[8:] + EVENT, "the first event is no header")
+    refused(header[:8] + b"\x01" + header[9:] + EVENT, "the first event is no header")
+    for n in range(len(header)):
+        refused(header[:n], "the header event is cut off")
+
+
+def test_the_list_of_algorithms_is_whole() -> None:
+    header = ccel.header([(ccel.SHA256, 32), (ccel.SHA384, 48)])
+    head, data = header[:28], header[32:]
+    listed = 28 + 2 * 4
+    for n in range(listed):
+        text = "Spec ID Event03" if n < 28 else "the list of algorithms is cut off"
+        refused(head + struct.pack("<I", n) + data[:n] + EVENT, text)
+    assert _core.ccel_replay(head + struct.pack("<I", listed) + data[:listed] + EVENT)[4] == 2
+
+
+def test_an_event_is_cut_off_nowhere() -> None:
+    two = ccel.header([(ccel.SHA256, 32), (ccel.SHA384, 48)])
+    event = struct.pack("<IIIH", 1, 4, 2, ccel.SHA256) + bytes(range(32)) + struct.pack("<H", ccel.SHA384)
+    event += bytes(range(48)) + struct.pack("<I", 4) + b"data"
+    assert _core.ccel_replay(two + event)[4] == 2
+    for n in range(1, len(event)):
+        refused(two + event[:n], "an event is cut off")
+
+
+def test_an_event_has_no_more_digests_than_the_log_has_algorithms() -> None:
+    digest = struct.pack("<H", ccel.SHA384) + bytes(48)
+    refused(ccel.header() + struct.pack("<III", 1, 4, 2) + digest * 2 + struct.pack("<I", 0), "more digests than")
+
+
+def test_a_log_has_a_limit() -> None:
+    with pytest.raises(LimitError):
+        _core.ccel_replay(ccel.log([], size=(16 << 20) + 1))
+    assert _core.ccel_replay(ccel.log([], size=16 << 20))[4] == 1
+
+
+# --------------------------------------------------------------------------------------------------------- SPDM
+
+
+def test_a_gpu_report_is_cut_off_nowhere() -> None:
+    report = Gpu().report()
+    arguments: dict[str, Any] = {"collateral": Collateral(), "at": NOW, "kind": "nvidia"}
+    for n in range(37, len(report)):
+        text = "the signature is cut off" if n >= len(report) - 96 else "the response is cut off"
+        with pytest.raises(MalformedError, match=text):
+            verify(report[:n], **arguments)
+    for place, value in ((37, 0x12), (38, 0x61)):
+        changed = report[:place] + bytes([value]) + report[place + 1 :]
+        with pytest.raises(MalformedError, match="not an SPDM 1.1 response"):
+            verify(changed, **arguments)
+    with pytest.raises(LimitError):
+        verify(report + bytes(1 << 20), **arguments)
+
+
+# --------------------------------------------------------------------------------------------- PEM, hexadecimal
+
+
+def pem(name: str, data: str = "MAA=") -> bytes:
+    return f"-----BEGIN {name}-----\n{data}\n-----END {name}-----\n".encode()
+
+
+def test_a_block_of_another_kind_is_not_passed_over() -> None:
+    with pytest.raises(MalformedError, match="a PEM block that is no revocation list: PUBLIC KEY"):
+        Collateral(pem("PUBLIC KEY") + pem("X509 CRL"))
+    with pytest.raises(MalformedError, match="a PEM block that is no certificate: X509 CRL"):
+        Collateral(Tdx().root.pem().encode() + pem("X509 CRL"))
+    (failure,) = reason(judge(Tdx(cert_data=Tdx().pck.pem().encode() + pem("PUBLIC KEY"))))
+    assert failure[0] == "tdx.pck_chain" and "no certificate: PUBLIC KEY" in failure[2]
+
+
+@pytest.mark.parametrize("data", ["BAEA", "MAAA", "MIAAAA=="])
+def test_a_certificate_block_holds_one_certificate(data: str) -> None:
+    with pytest.raises(MalformedError, match="not one DER certificate"):
+        Collateral(pem("CERTIFICATE", data))
+
+
+@pytest.mark.parametrize("text", [b"30zz", b"3z", b"30 0"])
+def test_hexadecimal_is_hexadecimal(text: bytes) -> None:
+    with pytest.raises(MalformedError, match="not hexadecimal"):
+        Collateral(text)
+
+
+# ------------------------------------------------------------------------------------------------- certificates
+
+
+class SignedByP384(Tdx):
+    @property
+    def signer(self) -> Cert:
+        return replace(super().signer, private=key("tdx signer", ec.SECP384R1))
+
+
+class PckOfP384(Tdx):
+    @property
+    def pck(self) -> Cert:
+        return replace(super().pck, private=key("tdx pck", ec.SECP384R1))
+
+
+@pytest.mark.parametrize(("world", "check"), [(SignedByP384(), "tdx.tcb_info"), (PckOfP384(), "tdx.qe_report")])
+def test_a_key_of_another_curve_is_named_as_such(world: Tdx, check: str) -> None:
+    assert [(found[0], found[1]) for found in reason(judge(world))] == [(check, -406)]
+
+
+def doubled(tbs: bytes) -> bytes:
+    extensions = der.extensions_of(tbs)
+    (sgx,) = [extension for extension in extensions if der.oid(SGX) in extension]
+    return der.with_extensions(tbs, [*extensions, sgx])
+
+
+class Doubled(Tdx):
+    @property
+    def pck(self) -> Cert:
+        return replace(super().pck, tbs=doubled)
+
+
+class Extended(Tdx):
+    """The SGX extension with another value."""
+
+    value = b""
+
+    @property
+    def pck(self) -> Cert:
+        return replace(super().pck, extensions=((SGX, self.value),))
+
+
+def test_an_extension_that_is_there_twice_says_nothing() -> None:
+    (failure,) = reason(judge(Doubled()))
+    assert failure == ("tdx.pck_profile", -307, "the certificate has an extension twice")
+    assert judge(Tdx()).signature
+
+
+@pytest.mark.parametrize("change", [lambda value: value + b"\0", lambda value: b"\x31" + value[1:], lambda value: b""])
+def test_the_sgx_extension_is_one_sequence(change: Any) -> None:
+    class Changed(Extended):
+        value = change(Tdx().sgx_extension())
+
+    (failure,) = reason(judge(Changed()))
+    assert failure == ("tdx.pck_profile", -307, "the SGX extension is not a sequence")
+
+
+AMD_WRONG: dict[str, tuple[dict[str, bytes], str]] = {
+    "a product of 24 letters": ({"2": der.ia5("M" * 24)}, "the product name is not a short text"),
+    "a product that is no text": ({"2": der.octets(b"Milan")}, "the product name is not a short text"),
+    "a product with something behind": ({"2": der.ia5("Milan-B0") + b"\0"}, "the product name is not a short text"),
+    "a product that hides": ({"2": der.ia5("Milan\x1b")}, "the product name is not printable"),
+    "a level 256": ({"3.9": der.integer(256)}, "a security patch level that is not a number"),
+}
+
+
+@pytest.mark.parametrize(("parts", "text"), AMD_WRONG.values(), ids=AMD_WRONG)
+def test_the_extensions_of_amd_are_what_amd_writes(parts: dict[str, bytes], text: str) -> None:
+    world = Snp(extensions=lambda written: written | parts)
+    result = verify(world.report(), collateral=Collateral(*world.collateral()), at=NOW, anchor=world.anchor())
+    (failure,) = [found for found in reason(result) if found[0].startswith("snp.")]
+    assert failure[0] == "snp.profile" and failure[1] == -307 and text in failure[2]
