@@ -90,7 +90,7 @@ def test_a_gpu_report_is_cut_off_nowhere() -> None:
             verify(report[:n], **arguments)
     for place, value in ((37, 0x12), (38, 0x61)):
         changed = report[:place] + bytes([value]) + report[place + 1 :]
-        with pytest.raises(MalformedError, match="not an SPDM 1[.]1 response"):
+        with pytest.raises(MalformedError, match=r"not an SPDM 1\.1 response"):
             verify(changed, **arguments)
     with pytest.raises(LimitError):
         verify(report + bytes(1 << 20), **arguments)
