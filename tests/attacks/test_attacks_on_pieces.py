@@ -196,3 +196,94 @@ def test_the_extensions_of_amd_are_what_amd_writes(parts: dict[str, bytes], text
     result = verify(world.report(), collateral=Collateral(*world.collateral()), at=NOW, anchor=world.anchor())
     (failure,) = [found for found in reason(result) if found[0].startswith("snp.")]
     assert failure[0] == "snp.profile" and failure[1] == -307 and text in failure[2]
+
+
+def pair(number: str, value: bytes, *more: bytes) -> bytes:
+    return der.sequence(der.oid(f"{SGX}.{number}"), value, *more)
+
+
+def sgx_with(number: str, *instead: bytes) -> bytes:
+    """The SGX extension with other bytes where this part was."""
+    pairs = [whole for _, _, whole in der.items(der.items(Tdx().sgx_extension())[0][1])]
+    (place,) = [i for i, p in enumerate(pairs) if der.oid(f"{SGX}.{number}") in p[: 2 + len(der.oid(f"{SGX}.1"))]]
+    return der.sequence(*pairs[:place], *instead, *pairs[place + 1 :])
+
+
+YES, NO = der.boolean(True), der.boolean(False)
+PPID = der.octets(bytes(16))
+SGX_WRONG: dict[str, bytes] = {
+    "a part with something behind": sgx_with("1", pair("1", PPID, PPID)),
+    "a part without a value": sgx_with("1", der.sequence(der.oid(f"{SGX}.1"))),
+    "a part that is no pair": sgx_with("1", der.octets(bytes(16))),
+    "a part of another arc": sgx_with("1", der.sequence(der.oid("1.2.840.113741.1.14.1.1"), PPID)),
+    "a part one number deeper": sgx_with("1", pair("1.1", PPID)),
+    "a part with a large number": sgx_with("1", pair("200", PPID)),
+    "a flag that is a number": sgx_with("7", pair("7", der.sequence(pair("7.1", der.integer(1))))),
+    "a flag of two bytes": sgx_with("7", pair("7", der.sequence(pair("7.1", der.tlv(1, b"\xff\xff"))))),
+    "a flag twice": sgx_with("7", pair("7", der.sequence(pair("7.1", YES), pair("7.1", NO)))),
+    "a fourth flag": sgx_with("7", pair("7", der.sequence(pair("7.4", YES)))),
+    "a flag of number 0": sgx_with("7", pair("7", der.sequence(pair("7.0", YES)))),
+    "a flag of another part": sgx_with("7", pair("7", der.sequence(pair("6.1", YES)))),
+    "flags in a set": sgx_with("7", pair("7", der.tlv(0x31, pair("7.1", YES)))),
+}
+
+
+@pytest.mark.parametrize("extension", SGX_WRONG.values(), ids=SGX_WRONG)
+def test_a_part_of_the_sgx_extension_is_one_pair_of_a_number_and_its_value(extension: bytes) -> None:
+    class Changed(Extended):
+        value = extension
+
+    (failure,) = reason(judge(Changed()))
+    assert failure[:2] == ("tdx.pck_profile", -307) and "unknown, damaged or there twice" in failure[2]
+
+
+def test_flags_that_are_not_there_are_not_said() -> None:
+    class Silent(Extended):
+        value = sgx_with("7", pair("7", der.sequence(pair("7.2", YES))))
+
+    assert judge(Silent()).signature
+    for name, flagged in (("dynamic_platform", True), ("cached_keys", True), ("smt", True)):
+        world = Silent()
+        policy = json.dumps({"version": 1, "tdx": {name: "reject"}}).encode()
+        collateral = Collateral(json.dumps(world.bundle()).encode())
+        result = verify(world.quote(), collateral=collateral, at=NOW, anchor=world.anchor(), policy=policy)
+        assert (f"tdx.{name}" in {check.id for check in result.failures}) is flagged
+
+
+SPKI = der.sequence(der.octets(b"key"))
+FIRMWARE = der.octets(Gpu().fwid)
+SHA384 = der.oid("2.16.840.1.101.3.4.2.2")
+FWID = der.sequence(SHA384, FIRMWARE)
+
+
+def composite(fwid: bytes, *more: bytes) -> bytes:
+    return der.sequence(der.integer(1), SPKI, fwid, *more)
+
+
+FWID_WRONG: dict[str, bytes] = {
+    "SHA-256": composite(der.sequence(der.oid("2.16.840.1.101.3.4.2.1"), FIRMWARE)),
+    "47 bytes": composite(der.sequence(SHA384, der.octets(bytes(47)))),
+    "49 bytes": composite(der.sequence(SHA384, FIRMWARE[:1] + b"\x31" + FIRMWARE[2:] + b"\0")),
+    "no algorithm": composite(der.sequence(FIRMWARE)),
+    "no digest": composite(der.sequence(SHA384)),
+    "a digest with something behind": composite(der.sequence(SHA384, FIRMWARE, FIRMWARE)),
+    "a composite with something behind": composite(FWID, FWID),
+    "a composite without a key": der.sequence(der.integer(1), FWID),
+    "bytes behind a composite": composite(FWID) + b"\0",
+    "bytes behind a TCB info": der.sequence(der.tlv(0xA6, FWID)) + b"\0",
+    "a TCB info in a set": der.tlv(0x31, der.tlv(0xA6, FWID)),
+    "a TCB info without a FWID": der.sequence(der.tlv(0x80, b"NVIDIA")),
+}
+
+
+@pytest.mark.parametrize("extension", FWID_WRONG.values(), ids=FWID_WRONG)
+def test_the_firmware_extension_is_read_in_its_two_forms_alone(extension: bytes) -> None:
+    class Changed(Gpu):
+        @property
+        def leaf(self) -> Cert:
+            return replace(super().leaf, extensions=(("2.23.133.5.4.1", extension),))
+
+    world = Changed()
+    result = verify(world.report(), collateral=Collateral(*world.collateral()), at=NOW, anchor=world.anchor())
+    (failure,) = reason(result)
+    assert failure == ("gpu.fwid", -307, "the firmware extension cannot be read")

@@ -139,6 +139,17 @@ def test_evidence_is_told_apart_by_its_first_bytes() -> None:
             kind_of(bad)
 
 
+DATE = "2026-01-02T03:04:05Z"
+
+
+def test_a_date_is_written_in_one_way() -> None:
+    read(tdx(min_tcb_date="2025-01-02T03:04:05Z"))
+    wrong = [DATE[:i] + c + DATE[i + 1 :] for i in range(len(DATE)) for c in ":/" if DATE[i] != c]
+    for text in [*wrong, DATE[:-1], DATE + "Z", DATE[:-1] + "+00:00", "2026-01-02", ""]:
+        with pytest.raises(MalformedError):
+            read(tdx(min_tcb_date=text))
+
+
 PAGES = sorted((Path(__file__).parent.parent.parent / "docs").glob("attest*.md"))
 
 
