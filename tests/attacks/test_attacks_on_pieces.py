@@ -287,3 +287,45 @@ def test_the_firmware_extension_is_read_in_its_two_forms_alone(extension: bytes)
     result = verify(world.report(), collateral=Collateral(*world.collateral()), at=NOW, anchor=world.anchor())
     (failure,) = reason(result)
     assert failure == ("gpu.fwid", -307, "the firmware extension cannot be read")
+
+
+# --------------------------------------------------------------------------------------------------------- JSON
+
+UNENDING: dict[str, tuple[bytes, str]] = {
+    "a name": (b'{"tcbInfo', "a string without end"),
+    "a name after a backslash": (b'{"tcbInfo\\', "a string without end"),
+    "a name after an escape": (b'{"tcbInfo\\"', "a string without end"),
+    "a text": (b'{"tcbInfo":"x', "a string without end"),
+    "a line end in a name": (b'{"tcb\nInfo":{}}', "a control character in a string"),
+    "a NUL in a text": (b'{"tcbInfo":"\0"}', "a control character in a string"),
+    "a line end after a backslash": (b'{"tcbInfo":"\\\n"}', "a string without end"),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), UNENDING.values(), ids=UNENDING)
+def test_a_string_ends_and_holds_no_control_characters(text: bytes, said: str) -> None:
+    with pytest.raises(MalformedError, match=said):
+        Collateral(text)
+
+
+JSON_WRONG: dict[str, tuple[bytes, str]] = {
+    "a member without a name": (b'{"tcbInfo":{1:2}}', "a member without a name"),
+    "a top-level member without a name": (b"{1:2}", "a member without a name"),
+    "a comma before the end": (b'{"tcbInfo":{"a":1,}}', "a member without a name"),
+    "a member without a colon": (b'{"tcbInfo" {}}', "a member without a colon"),
+    "two commas in a list": (b'{"tcbInfo":[1,,2]}', "not a JSON value"),
+    "no comma in a list": (b'{"tcbInfo":[1 2]}', "a comma or closing bracket is missing"),
+    "another bracket": (b'{"tcbInfo":[1}', "a comma or closing bracket is missing"),
+    "no comma between members": (b'{"tcbInfo":{} "signature":""}', "a comma or closing bracket is missing"),
+    "no closing bracket": (b'{"tcbInfo":{}', "a comma or closing bracket is missing"),
+    "an escape in a name": (b'{"tcb\\u0049nfo":{}}', "an escape in the name of a top-level member"),
+    "something behind": (b'{"tcbInfo":{}}{}', "bytes after the JSON document"),
+    "no value": (b'{"tcbInfo":}', "not a JSON value"),
+    "another value": (b'{"tcbInfo":@}', "not a JSON value"),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), JSON_WRONG.values(), ids=JSON_WRONG)
+def test_json_that_could_be_cut_at_two_places_is_refused(text: bytes, said: str) -> None:
+    with pytest.raises(MalformedError, match=said):
+        Collateral(text)
