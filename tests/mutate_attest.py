@@ -1,8 +1,9 @@
 """Delete the evidence verifier's checks one at a time; a test must fail for each. Run it with `python`, by hand.
 
-A mutant is one rule switched off: a row of a table of steps, the condition of an `if` that refuses, or the condition
-of a `return good ? ATLAS_OK : refusal`. Prints the test that notices each, and the survivors; exit code 1 when there
-is one that is not in EXPECTED with its reason. `-k TEXT` runs only mutants whose place holds TEXT.
+A mutant is one rule switched off: a row of a table of steps, the condition of an `if` that refuses, the condition of a
+`return good ? ATLAS_OK : refusal`, or a predicate that says yes to everything. Prints the test that notices each, and
+the survivors; exit code 1 when there is one that is not in EXPECTED with its reason. `-k TEXT` runs only mutants whose
+place holds TEXT.
 """
 
 from __future__ import annotations
@@ -58,6 +59,11 @@ BRANCH = re.compile(rf"\bif \(((?:[^;{{}}])*?)\) \{{\s+(?:return (?:\w[^;?]*? \?
 TERNARY = re.compile(rf"return ((?:[^;{{}}?])+?)\s*\? ATLAS_OK\s*:\s*{REFUSAL}")
 FALSE = re.compile(r"\b(?:if \((?P<if>(?:[^;{}])*?)\) \{\s+return false;)")
 
+PREDICATE = re.compile(
+    r"^(?:static )?bool \w+\([^{};]*\)\n\{\n(?:(?!^\}).)*?^    return ([^;?]*[=<>&|(][^;?]*);\n\}",
+    re.MULTILINE | re.DOTALL,
+)
+
 # Mutants that no test can notice, and why. The key is the place as it is printed, without the line number.
 EXPECTED: dict[str, str] = {
     "csrc/port/crypto/tpm_key.c: number.n > half": "the reader of TPMT_PUBLIC refuses longer coordinates first",
@@ -81,10 +87,12 @@ def mutants(file: str) -> Iterator[Mutant]:
     source = (ROOT / file).read_text()
     for match in ROW.finditer(source):
         yield _mutant(file, source, match.start(), match.end(), "", match[0].strip())
-    for pattern, value in ((BRANCH, "false"), (TERNARY, "true"), (FALSE, "false")):
+    for pattern, value in ((BRANCH, "false"), (TERNARY, "true"), (FALSE, "false"), (PREDICATE, "true")):
         for match in pattern.finditer(source):
             condition = " ".join(match[1].split())
-            if MACHINE.search(match[0]) or MACHINE.search(source[match.end() : match.end() + 60]):
+            if pattern is not PREDICATE and MACHINE.search(match[0]):
+                continue
+            if MACHINE.search(source[match.end() : match.end() + 60]):
                 continue  # the machine refused: no check of the evidence
             start, end = match.span(1)
             keep = f"(({match[1]}) && {value})" if value == "false" else f"(({match[1]}) || {value})"
