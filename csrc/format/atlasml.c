@@ -408,6 +408,27 @@ out:
     return rc;
 }
 
+/* -------------------------------------------------------------------------------------------- org.atlasml.run */
+
+static const struct atlas_cbor_field run_fields[] = {
+    ATLAS_CBOR_OPTIONAL(atlas_ml_run, "run", TEXT, run),
+    ATLAS_CBOR_OPTIONAL(atlas_ml_run, "step", TEXT, step),
+};
+
+int atlas_ml_run_read(const struct atlas_c2pa_assertion *assertion, struct atlas_ml_run *ret_run,
+                      struct atlas_error *error)
+{
+    int rc;
+    struct atlas_cbor c;
+    struct atlas_ml_run run = {.run = ATLAS_SPAN_NONE};
+    ATLAS_TRY(atlas_c2pa_assertion_cbor(assertion, ATLAS_NAMESPACE ".run", &c, error));
+    ATLAS_TRY(atlas_cbor_read_map(&c, run_fields, ATLAS_COUNT(run_fields), &run));
+    ATLAS_TRY(atlas_cbor_finish(&c));
+    *ret_run = run;
+out:
+    return rc;
+}
+
 /* ---------------------------------------------------------------------------------------- org.atlasml.metrics */
 
 #define METRICS ATLAS_NAMESPACE ".metrics"

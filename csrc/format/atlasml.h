@@ -67,6 +67,17 @@ int atlas_ml_input_take(struct atlas_cbor *c, struct atlas_ml_input *ret_input);
 ATLAS_MUST_CHECK int atlas_ml_inputs_write(struct atlas_buf *b, const struct atlas_ml_input *inputs, size_t n,
                                            struct atlas_error *error);
 
+/* -------------------------------------------------------------------------------------------- org.atlasml.run */
+
+/* The two members that something else refers to; p == NULL: absent. The rest is free-form. */
+struct atlas_ml_run {
+    struct atlas_span run;  /* id of the run */
+    struct atlas_span step; /* path of the pipeline step */
+};
+
+ATLAS_MUST_CHECK int atlas_ml_run_read(const struct atlas_c2pa_assertion *assertion, struct atlas_ml_run *ret_run,
+                                       struct atlas_error *error);
+
 /* ----------------------------------------------------------------------------------------- org.atlasml.metrics */
 
 struct atlas_ml_result {

@@ -300,3 +300,100 @@ int atlas_c2pa_claim_write(struct atlas_buf *b, const struct atlas_c2pa_claim *c
     atlas_cbor_map_release(&m);
     return rc;
 }
+
+/* ------------------------------------------------------------------------------------------ a claim, altered */
+
+static bool is_attestation(struct atlas_span item)
+{
+    struct atlas_cbor c;
+    struct atlas_c2pa_link link;
+    struct atlas_c2pa_ref ref;
+    atlas_cbor_open(&c, item, "link", NULL);
+    return atlas_c2pa_link_take(&c, &link) == ATLAS_OK && atlas_c2pa_ref_read(link.url, &ref, NULL) == ATLAS_OK &&
+           ref.target == ATLAS_C2PA_TARGET_ASSERTION && atlas_c2pa_kind(ref.label) == ATLAS_C2PA_ATTESTATION;
+}
+
+/* Append the items of an encoded array that are no attestations; ret_n counts them. */
+static int copy_links(struct atlas_span array, struct atlas_buf *b, uint64_t *ret_n, struct atlas_error *error)
+{
+    int rc;
+    struct atlas_cbor c;
+    uint64_t n = 0;
+    ATLAS_TRY(atlas_cbor_open_list(&c, array, "claim", error));
+    while (atlas_cbor_more(&c)) {
+        struct atlas_span item;
+        ATLAS_TRY(atlas_cbor_take_raw(&c, &item));
+        if (!is_attestation(item)) {
+            atlas_buf_append(b, item);
+            n++;
+        }
+    }
+    ATLAS_TRY(atlas_cbor_leave(&c));
+    *ret_n = n;
+out:
+    return rc;
+}
+
+/* Append claim[*at, array) as it is and the array without attestations; *at moves behind it. */
+static int copy_up_to(struct atlas_span claim, size_t *at, struct atlas_span array, struct atlas_buf *b,
+                      struct atlas_error *error)
+{
+    struct atlas_buf links = ATLAS_BUF_INIT;
+    size_t start = atlas_span_offset(claim, array);
+    uint64_t n;
+    int rc;
+    ATLAS_TRY(copy_links(array, &links, &n, error));
+    atlas_buf_append(b, atlas_span_sub(claim, *at, start - *at));
+    atlas_cbor_write_array(b, n);
+    atlas_buf_append(b, atlas_buf_span(&links));
+    ATLAS_TRY(atlas_buf_check(&links, error));
+    *at = start + array.n;
+out:
+    atlas_buf_release(&links);
+    return rc;
+}
+
+int atlas_c2pa_claim_partial(struct atlas_span claim_cbor, const struct atlas_c2pa_claim *claim,
+                             struct atlas_buf *ret_partial, struct atlas_error *error)
+{
+    struct atlas_span first = claim->created;
+    struct atlas_span second = claim->gathered;
+    size_t at = 0;
+    int rc;
+    if (second.p != NULL && second.p < first.p) { /* any order of keys is accepted */
+        first = claim->gathered;
+        second = claim->created;
+    }
+    ATLAS_TRY(copy_up_to(claim_cbor, &at, first, ret_partial, error));
+    if (second.p != NULL) {
+        ATLAS_TRY(copy_up_to(claim_cbor, &at, second, ret_partial, error));
+    }
+    atlas_buf_append(ret_partial, atlas_span_sub(claim_cbor, at, claim_cbor.n - at));
+    rc = atlas_buf_check(ret_partial, error);
+out:
+    return rc;
+}
+
+int atlas_c2pa_claim_extend(struct atlas_span claim_cbor, const struct atlas_c2pa_claim *claim, struct atlas_span link,
+                            struct atlas_buf *ret_extended, struct atlas_error *error)
+{
+    struct atlas_cbor c;
+    uint32_t n;
+    size_t start = atlas_span_offset(claim_cbor, claim->created);
+    size_t end = start + claim->created.n;
+    struct atlas_buf head = ATLAS_BUF_INIT;
+    int rc;
+    atlas_cbor_open(&c, claim->created, "claim.created_assertions", error);
+    ATLAS_TRY(atlas_cbor_enter_array(&c, &n));
+    atlas_cbor_write_array(&head, n);
+    ATLAS_TRY(atlas_buf_check(&head, error));
+    atlas_buf_append(ret_extended, atlas_span_sub(claim_cbor, 0, start));
+    atlas_cbor_write_array(ret_extended, (uint64_t)n + 1);
+    atlas_buf_append(ret_extended, atlas_span_sub(claim_cbor, start + head.n, end - start - head.n));
+    atlas_buf_append(ret_extended, link);
+    atlas_buf_append(ret_extended, atlas_span_sub(claim_cbor, end, claim_cbor.n - end));
+    rc = atlas_buf_check(ret_extended, error);
+out:
+    atlas_buf_release(&head);
+    return rc;
+}

@@ -301,6 +301,29 @@ void atlas_claim_release(struct atlas_claim *claim)
     atlas_buf_release(&claim->cbor);
 }
 
+int atlas_claim_attest(struct atlas_span assertions, struct atlas_span claim, struct atlas_span cbor,
+                       struct atlas_claim *ret_claim, struct atlas_error *error)
+{
+    struct builder w = {.boxes = ATLAS_BUF_INIT, .created = ATLAS_BUF_INIT, .error = error};
+    struct atlas_c2pa_manifest manifest = {.claim_version = 2, .claim_cbor = claim};
+    struct atlas_c2pa_claim view;
+    struct atlas_buf extended = ATLAS_BUF_INIT;
+    struct atlas_digest digest;
+    int rc;
+    ATLAS_TRY(atlas_c2pa_claim_read(&manifest, &view, error));
+    atlas_buf_append(&w.boxes, assertions);
+    ATLAS_TRY(add(&w, ATLAS_LIT("c2pa.attestation"), cbor, &digest));
+    ATLAS_TRY(atlas_c2pa_claim_extend(claim, &view, atlas_buf_span(&w.created), &extended, error));
+    *ret_claim = (struct atlas_claim){.assertions = w.boxes, .cbor = extended};
+    w.boxes = ATLAS_BUF_INIT;
+    extended = ATLAS_BUF_INIT;
+out:
+    atlas_buf_release(&w.boxes);
+    atlas_buf_release(&w.created);
+    atlas_buf_release(&extended);
+    return rc;
+}
+
 int atlas_claim_seal(struct atlas_span urn, struct atlas_span assertions, struct atlas_span claim,
                      struct atlas_span cose, const struct atlas_span *ancestors, size_t n_ancestors,
                      struct atlas_buf *ret_store, struct atlas_error *error)

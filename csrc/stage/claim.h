@@ -2,6 +2,7 @@
  * claim.h - what was done, as a C2PA claim: salted assertions, ingredients, actions (docs/manifest.md, "Claim").
  *
  *     atlas_claim_build(spec, &claim)      assertion store and claim bytes
+ *     atlas_claim_attest(claim, ..)        one more assertion: hardware evidence that is bound to the rest
  *     ... stage/sign.h signs claim.cbor ...
  *     atlas_claim_seal(urn, ..., cose)     the manifest store: ancestors, then this manifest
  */
@@ -60,6 +61,11 @@ struct atlas_claim {
 ATLAS_MUST_CHECK int atlas_claim_build(const struct atlas_claim_spec *spec, struct atlas_claim *ret_claim,
                                        struct atlas_error *error);
 void atlas_claim_release(struct atlas_claim *claim);
+
+/* One more assertion, made after the claim because it speaks of it: hardware evidence (c2pa.attestation, nothing else).
+ * What it is bound to is the claim before (stage/attest.h binds evidence to it). */
+ATLAS_MUST_CHECK int atlas_claim_attest(struct atlas_span assertions, struct atlas_span claim, struct atlas_span cbor,
+                                        struct atlas_claim *ret_claim, struct atlas_error *error);
 
 /* Append the manifest store: the ancestors' superboxes as they are, then the manifest. */
 ATLAS_MUST_CHECK int atlas_claim_seal(struct atlas_span urn, struct atlas_span assertions, struct atlas_span claim,

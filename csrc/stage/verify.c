@@ -25,22 +25,52 @@ static void copy_list(struct atlas_verifier *v, const struct atlas_span *from, s
     }
 }
 
+static void copy_rules(struct atlas_verifier *v, const struct atlas_verify_policy *policy)
+{
+    for (size_t i = 0; i < policy->n_evidence; i++) {
+        v->policy_rules[i] = policy->evidence[i];
+        if (policy->evidence[i].step.p != NULL) {
+            copy_list(v, &policy->evidence[i].step, 1, &v->policy_rules[i].step);
+        }
+    }
+}
+
+static size_t policy_size(const struct atlas_verify_policy *policy)
+{
+    size_t size = text_size(policy->signers, policy->n_signers) + text_size(policy->redactable, policy->n_redactable) +
+                  text_size(policy->collateral, policy->n_collateral) + policy->evidence_anchor.n;
+    for (size_t i = 0; i < policy->n_evidence; i++) {
+        size += policy->evidence[i].step.n;
+    }
+    return size;
+}
+
 static int copy_policy(struct atlas_verifier *v, const struct atlas_verify_policy *policy, struct atlas_error *error)
 {
-    size_t n = policy->n_signers + policy->n_redactable;
-    size_t size = text_size(policy->signers, policy->n_signers) + text_size(policy->redactable, policy->n_redactable);
+    size_t n = policy->n_signers + policy->n_redactable + policy->n_collateral;
+    size_t size = policy_size(policy);
     v->policy = *policy;
     v->policy_spans = calloc(n + 1, sizeof *v->policy_spans);
+    v->policy_rules = calloc(policy->n_evidence + 1, sizeof *v->policy_rules);
     /* all room at once: spans into the buffer must not move */
-    if (v->policy_spans == NULL || (size != 0 && atlas_buf_extend(&v->policy_text, size) == NULL)) {
+    if (v->policy_spans == NULL || v->policy_rules == NULL ||
+        (size != 0 && atlas_buf_extend(&v->policy_text, size) == NULL)) {
         return atlas_error_set(error, ATLAS_E_NOMEM, "", "out of memory");
     }
     atlas_buf_clear(&v->policy_text);
     v->policy.signers = v->policy_spans;
     v->policy.redactable = v->policy_spans + policy->n_signers;
+    v->policy.collateral = v->policy_spans + policy->n_signers + policy->n_redactable;
+    v->policy.evidence = v->policy_rules;
     copy_list(v, policy->signers, policy->n_signers, v->policy_spans);
     copy_list(v, policy->redactable, policy->n_redactable, v->policy_spans + policy->n_signers);
-    return ATLAS_OK;
+    copy_list(v, policy->collateral, policy->n_collateral, v->policy_spans + policy->n_signers + policy->n_redactable);
+    copy_rules(v, policy);
+    if (policy->evidence_anchor.p != NULL) {
+        copy_list(v, &policy->evidence_anchor, 1, &v->policy.evidence_anchor);
+    }
+    v->policy.appraisal = ATLAS_SPAN_NONE; /* parsed here, and not kept */
+    return atlas_attest_policy_new(policy->appraisal, &v->appraisal, error);
 }
 
 int atlas_verifier_new(const struct atlas_verify_policy *policy, struct atlas_verifier **ret_v,
@@ -69,6 +99,8 @@ void atlas_verifier_free(struct atlas_verifier *v)
     free(v->checks);
     free(v->public_edges);
     free(v->policy_spans);
+    free(v->policy_rules);
+    atlas_attest_policy_free(v->appraisal);
     atlas_buf_release(&v->policy_text);
     atlas_buf_release(&v->text);
     atlas_buf_release(&v->tensors_why);
@@ -154,7 +186,9 @@ static int check_all(struct atlas_verifier *v, struct atlas_error *error)
     for (uint32_t i = 0; i < v->n_nodes; i++) {
         ATLAS_TRY(atlas_check_signature(v, i, error));
         ATLAS_TRY(atlas_check_content(v, i, error));
+        ATLAS_TRY(atlas_check_evidence(v, i, error));
     }
+    ATLAS_TRY(atlas_check_evidence_rules(v, error));
     for (uint32_t i = 0; i < v->n_nodes; i++) { /* compares nodes, so every content must have been read */
         ATLAS_TRY(atlas_check_lineage(v, i, error));
     }
@@ -351,6 +385,8 @@ int atlas_verifier_node(const struct atlas_verifier *v, uint32_t n, struct atlas
         .bytes = node->bytes,
         .answer = node->answer,
         .gaps = node->gaps,
+        .step = node->run.step,
+        .evidence = node->evidence != NULL ? &node->evidence->view : NULL,
         .edges = v->public_edges + node->first_edge,
         .n_edges = node->n_edges,
     };

@@ -23,6 +23,7 @@
 
 #include "base/error.h"
 #include "port/crypto/crypto.h"
+#include "stage/attest.h"
 #include "stage/measure.h"
 
 /* The answers, each worse than the one before; the worst check decides. Zero is no answer. */
@@ -57,7 +58,20 @@ enum atlas_slot {
     ATLAS_SLOT_INPUTS,      /* the bytes read are the bytes that the ingredient's manifest is bound to */
     ATLAS_SLOT_BINDING,     /* hard binding against the artifact */
     ATLAS_SLOT_TREE,        /* tree digest, kind and size against the artifact */
+    ATLAS_SLOT_EVIDENCE,    /* hardware evidence: bound to this manifest; what the policy demands of it */
     ATLAS_SLOT_COUNT,
+};
+
+/* Hardware evidence that a manifest must carry, and that must hold under the appraisal policy. */
+enum atlas_evidence_mode {
+    ATLAS_EVIDENCE_NONE = 0,
+    ATLAS_EVIDENCE_SESSION,  /* the signing key and the run were bound to the hardware */
+    ATLAS_EVIDENCE_ARTIFACT, /* this very claim was */
+};
+
+struct atlas_evidence_rule {
+    struct atlas_span step; /* path of a pipeline step; p == NULL: every manifest */
+    enum atlas_evidence_mode mode;
 };
 
 struct atlas_verify_policy {
@@ -71,6 +85,12 @@ struct atlas_verify_policy {
     size_t n_signers;
     const struct atlas_span *redactable;    /* labels whose redaction is accepted although it is refused by default */
     size_t n_redactable;
+    const struct atlas_evidence_rule *evidence; /* a rule for a step that no manifest names is INCOMPLETE */
+    size_t n_evidence;
+    struct atlas_span appraisal;         /* JSON (stage/attest.h); p == NULL: the defaults, which name no software */
+    struct atlas_span evidence_anchor;   /* PEM of a root instead of the vendors'; such evidence never holds */
+    const struct atlas_span *collateral; /* instead of what manifests carry; none: what they carry */
+    size_t n_collateral;
 };
 
 struct atlas_check {
@@ -80,6 +100,16 @@ struct atlas_check {
     uint32_t node;
     struct atlas_span where; /* JUMBF URI or field */
     struct atlas_span text;
+};
+
+/* What was proven about the hardware behind one manifest. */
+struct atlas_evidence_view {
+    enum atlas_evidence_mode mode; /* NONE: the manifest carries no evidence, and nothing below means anything */
+    struct atlas_span type;        /* "org.atlasml.tdx" */
+    bool bound;                    /* to this manifest, and to its signer's key */
+    bool holds;                    /* everything below, under the vendor's own root, with software that the policy names */
+    const struct atlas_attest *result; /* three results; NULL when it could not be verified at all */
+    struct atlas_span why;         /* when it does not hold: one sentence */
 };
 
 enum atlas_bytes_state { ATLAS_BYTES_NOT_MEASURED = 0, ATLAS_BYTES_MEASURED, ATLAS_BYTES_DIFFERENT };
@@ -115,6 +145,8 @@ struct atlas_node_view {
     enum atlas_bytes_state bytes;
     enum atlas_answer answer;
     uint64_t gaps;
+    struct atlas_span step; /* path of the pipeline step; p == NULL: none is named */
+    const struct atlas_evidence_view *evidence; /* NULL: the manifest carries none */
     const struct atlas_edge *edges;
     size_t n_edges;
 };

@@ -359,6 +359,28 @@ static int read_inputs(struct content *c, const struct atlas_c2pa_assertion *ass
     return ATLAS_OK;
 }
 
+static int read_run(struct content *c, const struct atlas_c2pa_assertion *assertion)
+{
+    struct atlas_error why = ATLAS_ERROR_INIT;
+    return atlas_ml_run_read(assertion, &node_of(c)->run, &why) < 0
+               ? unreadable(c, "org.atlasml.run.malformed", &why)
+               : ATLAS_OK;
+}
+
+static int read_attestation(struct content *c, const struct atlas_c2pa_assertion *assertion)
+{
+    struct atlas_error why = ATLAS_ERROR_INIT;
+    struct atlas_node *node = node_of(c);
+    if (node->has_attestation || atlas_attestation_read(assertion, &node->attestation, &why) < 0) {
+        if (why.code == ATLAS_OK) {
+            atlas_error_set(&why, ATLAS_E_C2PA, "c2pa.attestation", "more than one attestation");
+        }
+        return unreadable(c, "org.atlasml.attestation.malformed", &why);
+    }
+    node->has_attestation = true;
+    return ATLAS_OK;
+}
+
 static int read_training_mining(struct content *c, const struct atlas_c2pa_assertion *assertion)
 {
     struct atlas_error why = ATLAS_ERROR_INIT;
@@ -424,6 +446,10 @@ static int read_assertion(struct content *c, const struct atlas_jumbf *box, bool
         return created ? read_measurement(c, &assertion) : read_other(c, &assertion);
     case ATLAS_C2PA_INPUTS:
         return created ? read_inputs(c, &assertion) : read_other(c, &assertion);
+    case ATLAS_C2PA_RUN:
+        return created ? read_run(c, &assertion) : read_other(c, &assertion);
+    case ATLAS_C2PA_ATTESTATION:
+        return created ? read_attestation(c, &assertion) : read_other(c, &assertion);
     case ATLAS_C2PA_TRAINING_MINING:
         return read_training_mining(c, &assertion);
     case ATLAS_C2PA_ASSET_TYPE:
@@ -431,10 +457,8 @@ static int read_assertion(struct content *c, const struct atlas_jumbf *box, bool
     case ATLAS_C2PA_OTHER:
     case ATLAS_C2PA_HASH_PART:
     case ATLAS_C2PA_INGREDIENT: /* read when the graph was built */
-    case ATLAS_C2PA_ATTESTATION:
     case ATLAS_C2PA_CERTIFICATE_STATUS:
     case ATLAS_C2PA_TIME_STAMP:
-    case ATLAS_C2PA_RUN:
     case ATLAS_C2PA_DATA_USE:
     case ATLAS_C2PA_METRICS: /* metrics and coverage: verify_lineage.c, once the inputs are known */
     case ATLAS_C2PA_COVERAGE:

@@ -394,6 +394,7 @@ void atlas_graph_release(struct atlas_verifier *v)
 {
     for (size_t i = 0; i < v->n_nodes; i++) {
         atlas_jumbf_index_release(&v->nodes[i].assertions);
+        free(v->nodes[i].evidence);
     }
     for (size_t i = 0; i < v->n_stores; i++) {
         release_store(&v->stores[i]);

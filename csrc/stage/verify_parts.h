@@ -8,6 +8,7 @@
  *     verify_signature.c  COSE signature, timestamp, credential, revocation, pinned signer
  *     verify_content.c    rules of the manifest, assertions, Atlas' own statements
  *     verify_lineage.c    ingredients against the manifests they lead to, bytes read against their bindings
+ *     verify_evidence.c   hardware evidence against manifest, vendor and policy
  *     verify_bytes.c      hard binding and tree against what was measured
  */
 #ifndef ATLAS_STAGE_VERIFY_PARTS_H
@@ -16,6 +17,7 @@
 #include "base/table.h"
 #include "format/assertion.h"
 #include "format/atlasml.h"
+#include "format/attestation.h"
 #include "format/cose.h"
 #include "stage/verify.h"
 
@@ -44,6 +46,13 @@ struct atlas_store_part {
 
 enum atlas_colour { ATLAS_WHITE = 0, ATLAS_GREY, ATLAS_BLACK };
 
+/* What came of an attestation. */
+struct atlas_node_evidence {
+    struct atlas_evidence_view view;
+    struct atlas_attest result;
+    char why[256];
+};
+
 /* One manifest. The views borrow from its store's bytes. */
 struct atlas_node {
     uint32_t store;
@@ -64,6 +73,10 @@ struct atlas_node {
     struct atlas_span binding_name;
     struct atlas_ml_measurement measurement;
     struct atlas_span inputs; /* encoded array */
+    struct atlas_ml_run run;
+    bool has_attestation;
+    struct atlas_attestation attestation;
+    struct atlas_node_evidence *evidence; /* made when there is an attestation */
     struct atlas_digest signature_hash; /* SHA-256 of the signature box's payload */
     struct atlas_span leaf;
     int64_t signed_at;
@@ -107,6 +120,8 @@ struct atlas_verifier {
     struct atlas_verify_policy policy; /* its lists point into policy_text */
     struct atlas_buf policy_text;
     struct atlas_span *policy_spans;
+    struct atlas_evidence_rule *policy_rules;
+    struct atlas_attest_policy *appraisal; /* never NULL */
 
     struct atlas_store_part *stores;
     size_t n_stores;
@@ -206,7 +221,11 @@ uint32_t atlas_graph_bound(const struct atlas_verifier *v, uint32_t node);
 
 int atlas_check_signature(struct atlas_verifier *v, uint32_t node, struct atlas_error *error);
 int atlas_check_content(struct atlas_verifier *v, uint32_t node, struct atlas_error *error);
+int atlas_check_evidence(struct atlas_verifier *v, uint32_t node, struct atlas_error *error);
 int atlas_check_lineage(struct atlas_verifier *v, uint32_t node, struct atlas_error *error);
+
+/* Once every node was checked: a rule that names a step must have found one. */
+int atlas_check_evidence_rules(struct atlas_verifier *v, struct atlas_error *error);
 
 /* An ingredient assertion that is there and could not be read, or that was redacted: reported once, not again by
  * whatever refers to it. */
