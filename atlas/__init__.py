@@ -32,6 +32,7 @@ from atlas.version import __version__
 
 if TYPE_CHECKING:
     from atlas.decorators import Dataset, In, Model, Out, pipeline, step
+    from atlas.evidence import Attest, NotAttested
     from atlas.recorder import Run, init, uninstall
 
 _LATER = {
@@ -44,6 +45,8 @@ _LATER = {
     "Out": "atlas.decorators",
     "Dataset": "atlas.decorators",
     "Model": "atlas.decorators",
+    "Attest": "atlas.evidence",
+    "NotAttested": "atlas.evidence",
 }
 
 
@@ -68,6 +71,7 @@ def load_ipython_extension(shell: Any) -> None:
 
 __all__ = [
     "AtlasError",
+    "Attest",
     "Check",
     "Dataset",
     "Digest",
@@ -79,6 +83,7 @@ __all__ = [
     "Measurement",
     "Model",
     "Node",
+    "NotAttested",
     "Out",
     "Run",
     "SystemFailure",

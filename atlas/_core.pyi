@@ -134,6 +134,19 @@ def claim_build(
     asset_type: bytes,
     assertions: list[tuple[str, bytes]],
 ) -> tuple[bytes, bytes]: ...
+def attestation_binding(
+    pub_key: bytes,
+    created: str,
+    /,
+    *,
+    partial: bytes | None = None,
+    nonce: bytes | None = None,
+    run: str | None = None,
+) -> bytes: ...
+def attestation_write(
+    type: str, binding: bytes, results: bytes, /, *, collateral: Iterable[bytes] = (), event_log: bytes | None = None
+) -> bytes: ...
+def claim_attest(claim: bytes, assertions: bytes, attestation: bytes, /) -> tuple[bytes, bytes]: ...
 def claim_seal(urn: str, assertions: bytes, claim: bytes, cose: bytes, ancestors: list[bytes], /) -> bytes: ...
 def store_read(store: bytes, /) -> list[dict[str, Any]]: ...
 
@@ -236,6 +249,10 @@ class Verifier:
         refuse_unknown: bool = False,
         signers: Iterable[str] = (),
         redactable: Iterable[str] = (),
+        evidence: Iterable[tuple[str | None, str]] = (),
+        appraisal: Buffer | None = None,
+        evidence_anchor: Buffer | None = None,
+        collateral: Iterable[bytes] = (),
     ) -> None: ...
     def open(self, store: bytes, /) -> None: ...
     def next(self) -> dict[str, Any] | None: ...

@@ -97,7 +97,7 @@ class Collateral:
     @classmethod
     def load(cls, *paths: str | os.PathLike[str]) -> Collateral:
         collateral = cls()
-        for path in _expand(paths):
+        for path in expand(paths):
             try:
                 collateral.core.add(read_regular(path, limit=MAX_EVIDENCE_BYTES))
             except MalformedError as error:
@@ -106,7 +106,7 @@ class Collateral:
         return collateral
 
 
-def _expand(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
+def expand(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
     """Files as they are, directories as the files in them, by name."""
     for path in map(Path, paths):
         if not stat.S_ISDIR(path.stat().st_mode):
@@ -170,6 +170,22 @@ class Appraisal:
     checks: tuple[EvidenceCheck, ...]
     claims: dict[str, Any]
     holds: bool
+
+    @classmethod
+    def of(cls, raw: dict[str, Any], claims: dict[str, Any] | None = None) -> Appraisal:
+        """From what the core says; claims: the fields of the evidence."""
+        return cls(
+            **raw
+            | {
+                "anchor_sha256": (raw["anchor_sha256"] or b"").hex(),
+                "launch": TcbEvaluation.of(raw["launch"]),
+                "current": TcbEvaluation.of(raw["current"]),
+                "collateral_from": format_time(raw["collateral_from"]),
+                "collateral_until": format_time(raw["collateral_until"]),
+                "checks": tuple(EvidenceCheck(*check) for check in raw["checks"]),
+                "claims": claims or {},
+            }
+        )
 
     def __bool__(self) -> bool:
         return self.holds
@@ -303,13 +319,7 @@ def verify(
         runtime_log=runtime_log,
         anchor=anchor,
     )
-    raw["anchor_sha256"] = (raw["anchor_sha256"] or b"").hex()
-    raw["launch"] = TcbEvaluation.of(raw["launch"])
-    raw["current"] = TcbEvaluation.of(raw["current"])
-    raw["collateral_from"] = format_time(raw["collateral_from"])
-    raw["collateral_until"] = format_time(raw["collateral_until"])
-    raw["checks"] = tuple(EvidenceCheck(*check) for check in raw["checks"])
-    return Appraisal(**raw, claims=read_claims(evidence, kind=kind))
+    return Appraisal.of(raw, read_claims(evidence, kind=kind))
 
 
 def read_claims(evidence: bytes, *, kind: Kind | None = None) -> dict[str, Any]:

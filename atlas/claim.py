@@ -23,6 +23,7 @@ from atlas.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from atlas.evidence import Attester
     from atlas.sign import Signer
 
 NAMESPACE = "org.atlasml"
@@ -267,6 +268,7 @@ def sign_manifest(
     gaps: Iterable[Gap] = (),
     extra: Mapping[str, Any] | None = None,
     tsa: str | None = None,
+    attester: Attester | None = None,
 ) -> SignedManifest:
     """Build and sign the manifest of one artifact.
 
@@ -274,8 +276,9 @@ def sign_manifest(
     with those found here (an input whose manifest does not match its bytes). `metrics` are
     ``{"name", "value", "of": input name, "on": input name}``. `extra` maps further labels to plain data. `tsa` is the
     URL of an RFC 3161 authority; failing to reach it is an error here, the caller decides whether to go on without.
+    `attester` adds hardware evidence that is bound to everything else in the claim.
 
-    Raises UsageError for contradictory arguments and whatever the signer raises.
+    Raises UsageError for contradictory arguments, NotAttested without evidence, and whatever the signer raises.
     """
     inputs = list(inputs)
     check_name(name)
@@ -332,6 +335,8 @@ def sign_manifest(
         assertions=[(label, _core.cbor_encode(content)) for label, content in own.items()],
     )
     claim, assertions = built
+    if attester is not None:
+        claim, assertions = _core.claim_attest(claim, assertions, attester.assertion(claim))
     cose = _sign(claim, signer, tsa)
     store = _core.claim_seal(urn, assertions, claim, cose, list(ingredients.embedded.values()))
     return SignedManifest(urn, store, hashlib.sha256(store).hexdigest(), name, measurement)

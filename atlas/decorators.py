@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Union, overload
 
-from atlas.errors import UsageError
+from atlas.evidence import Attest
 from atlas.record.run import Run, StepScope
 from atlas.recorder import init, live
 
@@ -75,6 +75,7 @@ class _Plan:
     name: str
     signature: inspect.Signature
     ports: dict[str, Port]
+    attest: str | None
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -85,13 +86,13 @@ class _Plan:
         return dict(bound.arguments)
 
 
-def _plan(function: Callable[..., Any], name: str | None) -> _Plan:
+def _plan(function: Callable[..., Any], name: str | None, attest: str | None) -> _Plan:
     try:
         signature = inspect.signature(function, eval_str=True)
     except (NameError, TypeError, SyntaxError):  # annotations that cannot be evaluated declare nothing
         signature = inspect.signature(function)
     ports = {p.name: p.annotation for p in signature.parameters.values() if isinstance(p.annotation, Port)}
-    return _Plan(name or function.__name__, signature, ports)
+    return _Plan(name or function.__name__, signature, ports, attest)
 
 
 class _Call:
@@ -109,7 +110,7 @@ class _Call:
             for name, value in self._arguments.items()
             if name not in self._plan.ports and name not in ("self", "cls") and isinstance(value, _PLAIN)
         }
-        return self._run.step(self._plan.name, **plain)
+        return self._run.scope(self._plan.name, plain, self._plan.attest)
 
     def declare(self) -> None:
         for name, port in self._plan.ports.items():
@@ -139,18 +140,22 @@ def _within(plan: _Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Itera
 @overload
 def step(function: F, /) -> F: ...
 @overload
-def step(*, name: str | None = None, attest: str = "off") -> Callable[[F], F]: ...
-def step(function: Any = None, /, *, name: str | None = None, attest: str = "off") -> Any:
-    """Make a function a step: sync, async, or a generator of either kind. An exception ends the step as failed."""
-    if attest != "off":
-        raise UsageError(f"attest={attest!r}: hardware evidence is not built yet", hint="leave attest='off'")
+def step(*, name: str | None = None, attest: str | None = None) -> Callable[[F], F]: ...
+def step(function: Any = None, /, *, name: str | None = None, attest: str | None = None) -> Any:
+    """Make a function a step: sync, async, or a generator of either kind. An exception ends the step as failed.
+
+    `attest` is what `atlas.init` takes, for the artifacts of this step alone: with "require" the function is not even
+    called without evidence.
+    """
+    if attest is not None:
+        Attest.of(attest, {})  # a word that is wrong is found when the module is imported
     if function is None:
-        return lambda each: _decorate(each, name)
-    return _decorate(function, name)
+        return lambda each: _decorate(each, name, attest)
+    return _decorate(function, name, attest)
 
 
-def _decorate(function: Callable[..., Any], name: str | None) -> Callable[..., Any]:
-    plan = _plan(function, name)
+def _decorate(function: Callable[..., Any], name: str | None, attest: str | None) -> Callable[..., Any]:
+    plan = _plan(function, name, attest)
     if inspect.isasyncgenfunction(function):
         wrapper: Callable[..., Any] = _async_generator(function, plan)
     elif inspect.iscoroutinefunction(function):

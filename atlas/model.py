@@ -14,6 +14,8 @@ from atlas.errors import UsageError, VerificationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from atlas.attest import Appraisal
+
 Kind = Literal["file", "directory"]
 
 CacheLevel = Literal["off", "stat", "stat+sample"]
@@ -212,10 +214,37 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeEvidence:
+    """Hardware evidence that a manifest carries, and what came of it.
+
+    `mode` is "artifact" (the hardware vouches for this claim) or "session" (for the signing key and the run). `bound`:
+    to this manifest and its signer. `holds`: genuine under the vendor's own root, accepted, and software that the
+    appraisal policy names; `why` says why not. `appraisal`: the three results, where it could be verified at all.
+    """
+
+    type: str
+    mode: str
+    bound: bool
+    holds: bool
+    why: str
+    appraisal: Appraisal | None
+
+    @property
+    def kind(self) -> str:
+        """ "tdx", "snp", "tpm", "azure"."""
+        return self.type.rpartition(".")[2]
+
+    def to_dict(self) -> dict[str, Any]:
+        plain = {name: getattr(self, name) for name in ("type", "mode", "bound", "holds", "why")}
+        return plain | {"appraisal": self.appraisal.to_dict() if self.appraisal else None}
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """One manifest of the chain; node 0 is the artifact's own.
 
     `bytes` says what happened to the artifact: "measured", "not measured", or "different".
+    `step` is the pipeline step that it names, "" for none.
     `signed_at` is the time the checks were made for (Unix seconds), `time_source` "timestamp" or "now".
     """
 
@@ -232,6 +261,8 @@ class Node:
     path: str
     answer: str
     gaps: int
+    step: str
+    evidence: NodeEvidence | None
     inputs: tuple[Edge, ...]
     box: builtins.bytes = field(repr=False)
 
@@ -310,6 +341,8 @@ class Verdict:
                     "path": node.path,
                     "answer": node.answer,
                     "gaps": node.gaps,
+                    "step": node.step,
+                    "evidence": node.evidence.to_dict() if node.evidence else None,
                     "inputs": [
                         {
                             **{k: getattr(e, k) for k in ("label", "name", "kind", "role", "relationship", "relation")},

@@ -22,6 +22,7 @@ from atlas.files import StrPath, home_directory, is_there, read_regular
 
 MAX_POLICY_BYTES = 1 << 20
 MAX_PEM_BYTES = 16 << 20
+MAX_COLLATERAL_BYTES = 16 << 20
 
 PathOrPem = StrPath | bytes
 Roots = PathOrPem | Sequence[PathOrPem]
@@ -34,6 +35,11 @@ class Policy:
     `roots` and `tsa_roots` are PEM certificates, `crls` are PEM or DER. `signers` pins every signer of a chain to these
     names or SPKI digests. `at` is the time to check for in Unix seconds; None is now. `origin` says where the roots
     came from.
+
+    `require_evidence` demands hardware evidence that holds, as pairs of a step (None: every manifest) and "session" or
+    "artifact". `appraisal` is the policy for evidence (docs/attest.md) as JSON, `evidence_anchor` PEM of a root to use
+    instead of the hardware vendors', under which nothing ever holds, `evidence_collateral` what vendors say, to be used
+    instead of what the manifests carry.
     """
 
     roots: bytes = b""
@@ -45,6 +51,10 @@ class Policy:
     require_artifacts: bool = False
     refuse_unknown_inputs: bool = False
     allow_redaction: tuple[str, ...] = ()
+    require_evidence: tuple[tuple[str | None, str], ...] = ()
+    appraisal: bytes | None = None
+    evidence_anchor: bytes | None = None
+    evidence_collateral: tuple[bytes, ...] = ()
     origin: str = ""
 
 
@@ -101,7 +111,9 @@ def _default_roots() -> tuple[bytes, str]:
 _FLAGS = ("require_revocation", "require_artifacts", "refuse_unknown_inputs")
 _TEXTS = ("signers", "allow_redaction")
 _FILES = ("roots", "tsa_roots", "crls")
-_KEYS = ("version", "at", *_FLAGS, *_TEXTS, *_FILES)
+_EVIDENCE = ("require_evidence", "appraisal", "evidence_anchor", "evidence_collateral")
+_KEYS = ("version", "at", *_FLAGS, *_TEXTS, *_FILES, *_EVIDENCE)
+EVIDENCE_MODES = ("session", "artifact")
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -140,6 +152,38 @@ def parse_time(value: str | int | float | datetime | None) -> int | None:
     return int(moment.timestamp())
 
 
+def read_evidence_rules(value: Any) -> tuple[tuple[str | None, str], ...]:
+    """"artifact", or {step: "session"}; () for None."""
+    rules: dict[str | None, Any] = {}
+    if isinstance(value, str):
+        rules = {None: value}
+    elif isinstance(value, Mapping):
+        rules = dict(value)
+    elif value is not None:
+        raise UsageError("'require_evidence' must be a mode, or an object of steps and modes")
+    for step, mode in rules.items():
+        if mode not in EVIDENCE_MODES or not (step is None or (isinstance(step, str) and step)):
+            raise UsageError(f"'require_evidence': no such mode: {mode!r}", hint=f"one of: {', '.join(EVIDENCE_MODES)}")
+    return tuple(rules.items())
+
+
+def _file(document: Mapping[str, Any], key: str, base: Path, limit: int) -> bytes | None:
+    name = document.get(key)
+    if name is None:
+        return None
+    if not isinstance(name, str) or not name:
+        raise UsageError(f"{key!r} must be the name of a file")
+    return read_regular(base / name, limit=limit)
+
+
+def _appraisal(document: Mapping[str, Any], base: Path) -> bytes | None:
+    """The rules for evidence: an object, or the name of a file that holds one."""
+    value = document.get("appraisal")
+    if isinstance(value, dict):
+        return json.dumps(value).encode()
+    return _file(document, "appraisal", base, MAX_POLICY_BYTES)
+
+
 def _policy_of(document: Mapping[str, Any], base: Path) -> Policy:
     unknown = sorted(set(document) - set(_KEYS))
     if unknown:
@@ -158,6 +202,12 @@ def _policy_of(document: Mapping[str, Any], base: Path) -> Policy:
         signers=tuple(_texts(document, "signers")),
         allow_redaction=tuple(_texts(document, "allow_redaction")),
         at=parse_time(document.get("at")),
+        require_evidence=read_evidence_rules(document.get("require_evidence")),
+        appraisal=_appraisal(document, base),
+        evidence_anchor=_file(document, "evidence_anchor", base, MAX_PEM_BYTES),
+        evidence_collateral=tuple(
+            read_regular(base / name, limit=MAX_COLLATERAL_BYTES) for name in _texts(document, "evidence_collateral")
+        ),
         **{key: document.get(key, False) for key in _FLAGS},
     )
 
@@ -202,11 +252,15 @@ def resolve_policy(
     crls: Iterable[PathOrPem] = (),
     signer: str | Iterable[str] | None = None,
     at: str | int | float | datetime | None = None,
+    require_evidence: str | Mapping[str, str] | None = None,
+    appraisal: PathOrPem | None = None,
+    evidence_anchor: PathOrPem | None = None,
 ) -> Policy:
     """The policy of one verification, complete: with roots, or UsageError.
 
     `trust`, `tsa_trust` and `at` replace what the policy says, `crls` come on top of it. `signer` can only narrow: a
-    signer that the policy does not name is not accepted because an argument names it.
+    signer that the policy does not name is not accepted because an argument names it, and `require_evidence` comes on
+    top of what the policy demands.
     """
     resolved = _start(policy)
     if trust is not None:
@@ -222,7 +276,14 @@ def resolve_policy(
         crls=resolved.crls + lists,
         signers=_narrowed(resolved.signers, signer),
         at=resolved.at if at is None else parse_time(at),
+        require_evidence=resolved.require_evidence + read_evidence_rules(require_evidence),
+        appraisal=resolved.appraisal if appraisal is None else _read(appraisal),
+        evidence_anchor=resolved.evidence_anchor if evidence_anchor is None else _read(evidence_anchor),
     )
+
+
+def _read(source: PathOrPem) -> bytes:
+    return source if isinstance(source, bytes) else read_regular(source, limit=MAX_PEM_BYTES)
 
 
 def _origin(trust: Roots) -> str:

@@ -19,6 +19,7 @@ from atlas.record.settings import NO_KEY_HINT, Settings, resolve
 from atlas.sign import load_signer
 
 if TYPE_CHECKING:
+    from atlas.evidence import Attest
     from atlas.hooks import Hooks
 
 _lock = threading.RLock()
@@ -46,7 +47,7 @@ def init(
     mode: str | None = None,
     store: Any = None,
     name: str | None = None,
-    attest: str | None = None,
+    attest: str | Attest | None = None,
     log: Any = None,
     include: Iterable[str] | str | None = None,
     exclude: Iterable[str] | str | None = None,
@@ -56,6 +57,8 @@ def init(
     `key` is a PEM file (the certificate chain, `chain.pem`, is looked for beside it), or a signer, or ATLAS_KEY. `mode`
     is "observe" (the default: nothing is ever broken, gaps are recorded), "enforce" (inputs must be valid under
     `trust`) or "off". `store` is where manifests are kept. `include` and `exclude` are patterns of logical names.
+    `attest` is "off", "auto" (hardware evidence where there is hardware, else a gap that says why not) or "require"
+    (NotAttested here, before anything is trained), with ":session" or ":artifact" behind it, or an `atlas.Attest`.
     What is not given comes from ATLAS_* and then from [tool.atlas] of pyproject.toml.
 
     Called again it returns the live run. Ends with `Run.finish`, a `with` block, or the program. In a child process it

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Literal
 
 from atlas.attest import MAX_EVIDENCE_BYTES, Kind, read_claims
-from atlas.errors import SystemFailure, UsageError
+from atlas.errors import MalformedError, SystemFailure, UsageError
 
 REPORTS = "/sys/kernel/config/tsm/report"
 REPORT_DATA_BYTES = 64
 
 _PROVIDERS: dict[str, Kind] = {"tdx_guest": "tdx", "sev_guest": "snp"}
 _ATTEMPTS = 5
+_ROW = 24  # bytes of an entry of the host's table of certificates
 _FIRST_PAUSE = 0.05  # seconds; doubles
 
 Reason = Literal[
@@ -190,6 +191,22 @@ def _optional(path: Path) -> bytes | None:
         return _read(path) or None
     except FileNotFoundError:
         return None
+
+
+def certificates(aux: bytes | None) -> list[bytes]:
+    """The certificates (DER) that an SEV-SNP host hands out with a report: a table of GUID, offset and length, ended by
+    zeros (GHCB specification, SNP extended guest request). [] for none."""
+    found = []
+    table = aux or b""
+    for at in range(0, len(table), _ROW):
+        row = table[at : at + _ROW]
+        if row == bytes(len(row)):
+            break
+        offset, size = int.from_bytes(row[16:20], "little"), int.from_bytes(row[20:24], "little")
+        if len(row) < _ROW or not size or offset + size > len(table):
+            raise MalformedError("the table of certificates points outside itself", where="auxblob", offset=at)
+        found.append(table[offset : offset + size])
+    return found
 
 
 def _check_report_data(evidence: Evidence, report_data: bytes, where: str) -> None:

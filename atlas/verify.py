@@ -17,7 +17,7 @@ from atlas.errors import AtlasError, FileChanged, LimitError, MalformedError, No
 from atlas.files import read_regular, version_of
 from atlas.locate import Locator
 from atlas.measure import measure
-from atlas.model import Check, Digest, Edge, Identity, Measurement, Node, Verdict
+from atlas.model import Check, Digest, Edge, Identity, Measurement, Node, NodeEvidence, Verdict
 from atlas.policy import Policy, resolve_policy
 from atlas.store import MAX_OBJECT_BYTES, Store, find_manifest, index_path
 
@@ -139,6 +139,10 @@ class _Run:
             refuse_unknown=policy.refuse_unknown_inputs,
             signers=policy.signers,
             redactable=policy.allow_redaction,
+            evidence=policy.require_evidence,
+            appraisal=policy.appraisal,
+            evidence_anchor=policy.evidence_anchor,
+            collateral=policy.evidence_collateral,
         )
         self.tree = tree
         self.locator = locator
@@ -282,12 +286,21 @@ def _node(n: dict[str, Any], path: str) -> Node:
             k: n[k]
             for k in ("urn", "name", "kind", "size", "signed_at", "time_source", "bytes", "answer", "gaps", "box")
         },
+        step=n["step"] or "",
+        evidence=_evidence(n["evidence"]) if n["evidence"] else None,
         flat=Digest.of(n["flat"]),
         tree=Digest.of(n["tree"]),
         signer=Identity(**n["signer"]) if n["signer"] else None,
         path=path,
         inputs=tuple(_edge(e) for e in n["inputs"]),
     )
+
+
+def _evidence(e: dict[str, Any]) -> NodeEvidence:
+    from atlas.attest import Appraisal
+
+    appraisal = Appraisal.of(e["appraisal"]) if e["appraisal"] else None
+    return NodeEvidence(**e | {"why": e["why"] or "", "appraisal": appraisal})
 
 
 def _edge(e: dict[str, Any]) -> Edge:

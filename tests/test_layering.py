@@ -224,7 +224,7 @@ GROUPS: list[tuple[str, str]] = [
     ("model", r"model|explain"),
     ("library", r"measure|claim|sign|attest|log|verify|policy|store|catalog|sidecar|entry|locate|bundle|lineage"),
     ("library", r"web|tsa|pcs|tsm|provenance|private_copy|parts|tensors(\..*)?"),
-    ("library", r"tpm|azure|enroll|runtime_log|cache|remote(\..*)?"),
+    ("library", r"tpm|azure|evidence|enroll|runtime_log|cache|remote(\..*)?"),
     ("recorder", r"recorder|record(\..*)?"),
     ("front", r"decorators|distributed|pytest_plugin|notebook|__main__|hooks(\..*)?|cli(\..*)?"),
     ("package", r"__init__"),

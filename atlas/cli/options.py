@@ -60,13 +60,31 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
     trust.add_argument("--crl", metavar="FILE", action="append", default=[], help="certificate revocation list")
     trust.add_argument("--tsa-trust", metavar="ROOTS", action="append", help="PEM roots of time-stamping authorities")
     trust.add_argument("--at", metavar="TIME", help="check as of this time (2026-11-21 or 2026-11-21T12:00:00Z)")
+    evidence = parser.add_argument_group("hardware evidence")
+    evidence.add_argument(
+        "--require-evidence",
+        choices=("session", "artifact"),
+        help="every manifest must carry evidence that holds: for its run, or for the artifact itself",
+    )
+    evidence.add_argument("--appraisal", metavar="FILE", help="what evidence is accepted (JSON, docs/attest.md)")
+    evidence.add_argument(
+        "--evidence-anchor", metavar="PEM", help="a root instead of the hardware vendors'; such evidence never holds"
+    )
 
 
 def policy_of(args: argparse.Namespace) -> Policy:
     from atlas.policy import resolve_policy
 
     return resolve_policy(
-        args.policy, trust=args.trust, tsa_trust=args.tsa_trust, crls=args.crl, signer=args.signer, at=args.at
+        args.policy,
+        trust=args.trust,
+        tsa_trust=args.tsa_trust,
+        crls=args.crl,
+        signer=args.signer,
+        at=args.at,
+        require_evidence=args.require_evidence,
+        appraisal=args.appraisal,
+        evidence_anchor=args.evidence_anchor,
     )
 
 

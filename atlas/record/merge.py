@@ -101,6 +101,7 @@ class Merger:
     def _on_step(self, process: str, record: Record, _rank: int | None) -> None:
         parent = self._step(process, record["parent"])
         step = Step(id=f"{process}/{record['id']}", name=record["name"], parent=parent, process=process)
+        step.attest = self._recorder.attesting.wish(record.get("attest"))
         self._steps[process, record["id"]] = step
 
     def _on_load(self, process: str, record: Record, _rank: int | None) -> None:

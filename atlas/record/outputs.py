@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atlas.claim import Gap, sign_manifest
+from atlas.claim import Gap
 from atlas.errors import NotFound
 from atlas.measure import measure
 from atlas.model import Input, Measurement, SignedManifest
@@ -136,7 +136,8 @@ class Outputs:
         inputs = assembly.inputs
         if output.previous is not None and output.previous.signed is not None:
             inputs = _with_previous(inputs, output.previous, output.previous.signed)
-        signed = sign_manifest(
+        signed = recorder.attesting.sign(
+            output.step,
             measurement=output.measurement,
             name=output.name,
             signer=recorder.signer,

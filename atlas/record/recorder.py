@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atlas.claim import Gap
+from atlas.evidence import NotAttested
+from atlas.record.attesting import Attesting
 from atlas.record.background import Background
 from atlas.record.context import Context
 from atlas.record.diary import Diary
@@ -38,6 +40,7 @@ from atlas.record.steps import Step, Steps
 from atlas.store import Store
 
 if TYPE_CHECKING:
+    from atlas.evidence import Attest
     from atlas.sign import Signer
 
 RANK_SECONDS = 5.0  # how long the owner waits at the end for ranks that are still writing
@@ -83,6 +86,7 @@ class Recorder:
         self.context = Context(self.names, settings.root)
         self.inputs = Inputs(settings, self.names, self.store, self.gap)
         self.outputs = Outputs(self)
+        self.attesting = Attesting(self)
         self.net = Net(self.names, (str(self.store.directory),))
         self._local = threading.local()
         self.reads = Reads(self)
@@ -90,10 +94,15 @@ class Recorder:
         self._merger = None if process else Merger(self, self.directory, self.diary.name, rank)
 
     def start(self, kind: str) -> Run:
-        """Begin to record."""
+        """Begin to record. NotAttested when hardware evidence is required and none is to be had."""
         if not self.process:
             self.context.start()
         self.diary.write("begin", begin_record(kind, self.rank) | {"run": self.id})
+        try:
+            self.attesting.begin()
+        except NotAttested:
+            self.diary.end("failed")
+            raise
         return Run(self)
 
     # ------------------------------------------------------------------------------------------- bookkeeping
@@ -142,11 +151,13 @@ class Recorder:
 
     # ------------------------------------------------------------------------------------------------- steps
 
-    def begin_step(self, name: str, params: Mapping[str, Any]) -> Step:
+    def begin_step(self, name: str, params: Mapping[str, Any], attest: Attest | None = None) -> Step:
         step = self.steps.new(self._clean(name))
         step.params.update(params)
+        step.attest = attest
         parent = step.parent or self.steps.top
-        self.diary.write("step", {"id": step.id, "name": step.name, "parent": parent.id})
+        record = {"id": step.id, "name": step.name, "parent": parent.id}
+        self.diary.write("step", record | ({"attest": f"{attest.level}:{attest.wanted}"} if attest else {}))
         self.steps.enter(step)
         self.announce()
         return step

@@ -23,16 +23,20 @@ PathLike = str | os.PathLike[str]
 class StepScope:
     """``with run.step("train"):`` - what is loaded and saved within belongs to it."""
 
-    def __init__(self, recorder: Recorder | None, name: str, params: Mapping[str, Any]) -> None:
+    def __init__(
+        self, recorder: Recorder | None, name: str, params: Mapping[str, Any], attest: str | None = None
+    ) -> None:
         self._recorder = recorder
         self._name = name
         self._params = params
+        self._attest = attest
         self._step: Step | None = None
 
     def __enter__(self) -> Self:
         if self._recorder is not None:
+            attest = self._recorder.attesting.demand(self._attest)  # NotAttested stops here, and nothing else
             with self._recorder.guard("beginning a step", self._name):
-                self._step = self._recorder.begin_step(self._name, self._params)
+                self._step = self._recorder.begin_step(self._name, self._params, attest)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -80,6 +84,10 @@ class Run:
     def step(self, name: str, /, **params: Any) -> StepScope:
         """A part of the program with inputs, outputs and parameters of its own."""
         return StepScope(self._active, str(name), params)
+
+    def scope(self, name: str, params: Mapping[str, Any], attest: str | None) -> StepScope:
+        """`step` with a wish for hardware evidence, as `@atlas.step(attest=...)` makes it."""
+        return StepScope(self._active, name, params, attest)
 
     def input(
         self,

@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from atlas.cache import level_of
 from atlas.errors import UsageError
+from atlas.evidence import Attest
 from atlas.model import CacheLevel
 from atlas.policy import read_roots
 from atlas.record.names import find_root
@@ -42,6 +43,7 @@ class Settings:
     root: Path
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    attest: Attest = field(default_factory=Attest)
     cache: CacheLevel = "off"  # of directories that are inputs; enforce reads everything
 
     def wants(self, name: str) -> bool:
@@ -63,7 +65,7 @@ def resolve(
     mode: str | None = None,
     store: Any = None,
     name: str | None = None,
-    attest: str | None = None,
+    attest: str | Attest | None = None,
     log: Any = None,
     include: Iterable[str] | str | None = None,
     exclude: Iterable[str] | str | None = None,
@@ -90,7 +92,7 @@ def resolve(
             return f"{scheme}{beside}" if scheme else beside
         return chosen
 
-    _refuse_unbuilt(pick(attest, "ATLAS_ATTEST", None), pick(log, "ATLAS_LOG", None))
+    _refuse_unbuilt(pick(log, "ATLAS_LOG", None))
     chosen_mode = pick(mode, "ATLAS_MODE", "mode") or "observe"
     if chosen_mode not in MODES:
         raise UsageError(f"no such mode: {chosen_mode!r}", hint=f"one of: {', '.join(MODES)}")
@@ -107,6 +109,7 @@ def resolve(
         root=find_root(directory),
         include=_patterns(pick(include, "ATLAS_INCLUDE", "include"), "include"),
         exclude=_patterns(pick(exclude, "ATLAS_EXCLUDE", "exclude"), "exclude"),
+        attest=Attest.of(pick(attest, "ATLAS_ATTEST", None), environ),
         cache=cache if chosen_mode == "observe" else "off",
     )
     if settings.mode == "enforce" and settings.trust is None:
@@ -117,9 +120,7 @@ def resolve(
     return settings
 
 
-def _refuse_unbuilt(attest: Any, log: Any) -> None:
-    if attest not in (None, "off"):
-        raise UsageError(f"attest={attest!r}: hardware evidence is not built yet", hint="leave attest='off'")
+def _refuse_unbuilt(log: Any) -> None:
     if log is not None:
         raise UsageError("log: the transparency log is not built yet", hint="leave log=None and unset ATLAS_LOG")
 

@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from atlas.evidence import Attest
 
 _BORN_IN = "_atlas_step"
 _current: ContextVar[Step | None] = ContextVar("atlas_step", default=None)
@@ -38,6 +41,7 @@ class Step:
     logged: int = 0
     declared: dict[Path, Declared] = field(default_factory=dict)
     status: str = "running"
+    attest: Attest | None = None  # what hardware evidence it wants; None: what is wanted around it
 
     def contains(self, other: Step) -> bool:
         """Whether `other` is this step or lies within it."""

@@ -50,7 +50,7 @@ static int read_binding(struct atlas_span tbs, struct atlas_attestation_binding 
     ATLAS_TRY(atlas_cbor_read_map(&c, binding_fields, ATLAS_COUNT(binding_fields), &raw));
     ATLAS_TRY(atlas_cbor_finish(&c));
     if (!atlas_span_equal(raw.alg, ATLAS_LIT("sha256"))) {
-        return atlas_error_set(error, ATLAS_E_ALGORITHM, where, "the partial claim is hashed with sha256 and nothing else");
+        return atlas_error_set(error, ATLAS_E_ALGORITHM, where, "the partial claim is hashed with sha256");
     }
     if (!of_one_mode(&raw.view)) {
         return atlas_error_set(error, ATLAS_E_C2PA, where, "neither bound to a claim nor to a run");
@@ -118,21 +118,22 @@ int atlas_attestation_binding_write(struct atlas_buf *b, const struct atlas_atte
     return rc;
 }
 
-int atlas_attestation_write(struct atlas_buf *b, const struct atlas_attestation *attestation, struct atlas_error *error)
+int atlas_attestation_write(struct atlas_buf *b, struct atlas_span type, struct atlas_span binding,
+                            struct atlas_span results, struct atlas_span collateral, struct atlas_span event_log,
+                            struct atlas_error *error)
 {
     struct atlas_cbor_map m = ATLAS_CBOR_MAP_INIT;
-    struct atlas_buf tbs = ATLAS_BUF_INIT;
+    struct atlas_attestation_binding view;
     int rc;
-    ATLAS_TRY(check_collateral(attestation->collateral, error));
-    ATLAS_TRY(atlas_attestation_binding_write(&tbs, &attestation->binding, error));
-    atlas_cbor_map_put_text(&m, "att-type", attestation->type);
-    atlas_cbor_map_put_raw(&m, "attestation-tbs", atlas_buf_span(&tbs));
-    atlas_cbor_map_put_bytes(&m, "attestation-results", attestation->results);
-    atlas_cbor_map_put_raw(&m, "collateral", attestation->collateral);
-    atlas_cbor_map_put_bytes(&m, "event-log", attestation->event_log);
+    ATLAS_TRY(read_binding(binding, &view, error));
+    ATLAS_TRY(check_collateral(collateral, error));
+    atlas_cbor_map_put_text(&m, "att-type", type);
+    atlas_cbor_map_put_raw(&m, "attestation-tbs", binding);
+    atlas_cbor_map_put_bytes(&m, "attestation-results", results);
+    atlas_cbor_map_put_raw(&m, "collateral", collateral);
+    atlas_cbor_map_put_bytes(&m, "event-log", event_log);
     ATLAS_TRY(atlas_cbor_map_write(&m, b, error));
 out:
     atlas_cbor_map_release(&m);
-    atlas_buf_release(&tbs);
     return rc;
 }

@@ -38,7 +38,9 @@ ATLAS_MUST_CHECK int atlas_attestation_binding_write(struct atlas_buf *b,
                                                      const struct atlas_attestation_binding *binding,
                                                      struct atlas_error *error);
 
-ATLAS_MUST_CHECK int atlas_attestation_write(struct atlas_buf *b, const struct atlas_attestation *attestation,
-                                             struct atlas_error *error);
+/* `binding` is what atlas_attestation_binding_write appended; collateral is an encoded array. */
+ATLAS_MUST_CHECK int atlas_attestation_write(struct atlas_buf *b, struct atlas_span type, struct atlas_span binding,
+                                             struct atlas_span results, struct atlas_span collateral,
+                                             struct atlas_span event_log, struct atlas_error *error);
 
 #endif

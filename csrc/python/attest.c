@@ -8,8 +8,7 @@
 #include "format/tdx_quote.h"
 #include "format/tpm_evidence.h"
 #include "port/crypto/vendor.h"
-#include "python/module.h"
-#include "stage/attest.h"
+#include "python/verify.h"
 
 /* -------------------------------------------------------------------------------------------- building dicts */
 
@@ -199,7 +198,7 @@ static const char *answer_of(const struct atlas_attest *r)
     return soft && r->appraisal == ATLAS_APPRAISAL_UNKNOWN_SOFTWARE ? "unknown software" : answers[r->appraisal];
 }
 
-static PyObject *result_of(const struct atlas_attest *r)
+PyObject *atlas_py_attest_result(const struct atlas_attest *r)
 {
     PyObject *dict = PyDict_New();
     bool good = dict != NULL && put_text(dict, "kind", kinds[r->kind]) && put(dict, "at", PyLong_FromLongLong(r->at)) &&
@@ -264,7 +263,7 @@ static PyObject *run_verifier(PyObject *module, verifier *verify, struct collate
         ATLAS_PY_END_CRYPTO
     }
     atomic_store(&collateral->busy, false);
-    dict = rc < 0 ? atlas_py_raise(module, &error) : result_of(result);
+    dict = rc < 0 ? atlas_py_raise(module, &error) : atlas_py_attest_result(result);
     atlas_attest_policy_free(policy);
     PyMem_Free(result);
     return dict;

@@ -1,6 +1,6 @@
 /* claim.c - glue of stage/claim.h, and store_read: a manifest store as plain Python data. */
-#include "python/module.h"
 #include "port/crypto/crypto.h"
+#include "python/verify.h"
 #include "stage/claim.h"
 
 /* ------------------------------------------------------------------------------------------------- arguments */
@@ -389,5 +389,5 @@ static PyMethodDef functions[] = {
 
 int atlas_py_claim_exec(PyObject *module)
 {
-    return PyModule_AddFunctions(module, functions);
+    return PyModule_AddFunctions(module, functions) < 0 ? -1 : atlas_py_evidence_exec(module);
 }

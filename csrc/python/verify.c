@@ -1,7 +1,7 @@
 /* verify.c - glue of stage/verify.h: the heap type Verifier. */
-#include "python/module.h"
 #include "port/cbor.h"
-#include "stage/verify.h"
+#include "python/sign.h"
+#include "python/verify.h"
 
 struct verifier {
     PyObject ob_base;
@@ -90,48 +90,113 @@ static int texts_arg(PyObject *value, PyObject **ret_tuple, struct atlas_span **
 
 PyDoc_STRVAR(verifier_doc,
              "Verifier(*, trust=b'', tsa_trust=b'', crls=(), now, tree_only=False, require_artifacts=False,\n"
-             "         require_revocation=False, refuse_unknown=False, signers=(), redactable=())\n--\n\n"
+             "         require_revocation=False, refuse_unknown=False, signers=(), redactable=(), evidence=(),\n"
+             "         appraisal=None, evidence_anchor=None, collateral=())\n--\n\n"
              "The verifier of stage/verify.h: open(store); while (need := next()) is not None: answer it; finish().\n"
-             "trust and tsa_trust are PEM, crls PEM or DER, now is in Unix seconds.");
+             "trust and tsa_trust are PEM, crls PEM or DER, now is in Unix seconds. evidence: (step or None, mode),\n"
+             "appraisal: JSON, evidence_anchor: PEM, collateral: bytes.");
 
-static int make(struct verifier *self, struct atlas_verify_policy *policy, PyObject *signers, PyObject *redactable)
+/* What the policy borrows from Python while it is copied. */
+struct lists {
+    PyObject *signers; /* borrowed, as given; NULL: none */
+    PyObject *redactable;
+    PyObject *evidence;
+    PyObject *collateral;
+    PyObject *tuples[3];
+    struct atlas_span *spans[2];
+    struct atlas_evidence_rule *rules;
+    struct atlas_py_spans files;
+};
+
+static int rule_arg(PyObject *pair, struct atlas_evidence_rule *ret_rule)
+{
+    const char *step;
+    const char *mode;
+    Py_ssize_t n;
+    if (!PyTuple_Check(pair) || !PyArg_ParseTuple(pair, "z#s:evidence", &step, &n, &mode)) {
+        return PyErr_Occurred() ? -1 : (PyErr_SetString(PyExc_TypeError, "evidence: expected (step, mode)"), -1);
+    }
+    bool artifact = strcmp(mode, "artifact") == 0;
+    if (!artifact && strcmp(mode, "session") != 0) {
+        PyErr_Format(PyExc_ValueError, "evidence: expected session or artifact, not %s", mode);
+        return -1;
+    }
+    ret_rule->step = step != NULL ? atlas_span_of(step, (size_t)n) : ATLAS_SPAN_NONE;
+    ret_rule->mode = artifact ? ATLAS_EVIDENCE_ARTIFACT : ATLAS_EVIDENCE_SESSION;
+    return 0;
+}
+
+static int rules_arg(struct lists *l, struct atlas_verify_policy *policy)
+{
+    PyObject *tuple = l->evidence != NULL ? PySequence_Tuple(l->evidence) : PyTuple_New(0);
+    if (tuple == NULL) {
+        return -1;
+    }
+    l->tuples[2] = tuple;
+    policy->n_evidence = (size_t)PyTuple_Size(tuple);
+    l->rules = PyMem_Calloc(policy->n_evidence + 1, sizeof *l->rules);
+    if (l->rules == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (size_t i = 0; i < policy->n_evidence; i++) {
+        if (rule_arg(PyTuple_GetItem(tuple, (Py_ssize_t)i), &l->rules[i]) < 0) {
+            return -1;
+        }
+    }
+    policy->evidence = l->rules;
+    return 0;
+}
+
+static int make(struct verifier *self, struct atlas_verify_policy *policy, struct lists *l)
 {
     struct atlas_error error = ATLAS_ERROR_INIT;
-    PyObject *tuples[2] = {NULL, NULL};
-    struct atlas_span *spans[2] = {NULL, NULL};
+    PyObject *none = PyTuple_New(0);
     int rc = -1;
-    if (texts_arg(signers, &tuples[0], &spans[0], &policy->n_signers) == 0 &&
-        texts_arg(redactable, &tuples[1], &spans[1], &policy->n_redactable) == 0) {
-        policy->signers = spans[0];
-        policy->redactable = spans[1];
+    if (none != NULL && texts_arg(l->signers, &l->tuples[0], &l->spans[0], &policy->n_signers) == 0 &&
+        texts_arg(l->redactable, &l->tuples[1], &l->spans[1], &policy->n_redactable) == 0 &&
+        rules_arg(l, policy) == 0 &&
+        atlas_py_spans_init(l->collateral != NULL ? l->collateral : none, &l->files) == 0) {
+        policy->signers = l->spans[0];
+        policy->redactable = l->spans[1];
+        policy->collateral = l->files.spans;
+        policy->n_collateral = l->files.n;
         rc = atlas_verifier_new(policy, &self->v, &error);
         if (rc < 0) {
             atlas_py_raise((PyObject *)self, &error);
         }
     }
-    for (size_t i = 0; i < 2; i++) {
-        Py_XDECREF(tuples[i]);
-        PyMem_Free(spans[i]);
+    for (size_t i = 0; i < 3; i++) {
+        Py_XDECREF(l->tuples[i]);
     }
+    PyMem_Free(l->spans[0]);
+    PyMem_Free(l->spans[1]);
+    PyMem_Free(l->rules);
+    atlas_py_spans_release(&l->files);
+    Py_XDECREF(none);
     return rc;
+}
+
+static struct atlas_span optional(const Py_buffer *view)
+{
+    return view->obj != NULL ? atlas_py_span(view) : ATLAS_SPAN_NONE;
 }
 
 static PyObject *verifier_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {
-        "trust",          "tsa_trust", "crls",       "now", "tree_only", "require_artifacts", "require_revocation",
-        "refuse_unknown", "signers",   "redactable", NULL};
+    static char *names[] = {"trust",          "tsa_trust",       "crls",       "now",      "tree_only",
+                            "require_artifacts", "require_revocation", "refuse_unknown", "signers",  "redactable",
+                            "evidence",       "appraisal",       "evidence_anchor", "collateral", NULL};
     struct atlas_verify_policy policy = {.trust = NULL};
+    struct lists l = {.files = ATLAS_PY_SPANS_INIT};
     struct atlas_error error = ATLAS_ERROR_INIT;
-    Py_buffer trust = {0};
-    Py_buffer tsa = {0};
+    Py_buffer b[4] = {{0}, {0}, {0}, {0}}; /* trust, TSA trust, appraisal, anchor */
     PyObject *crls = NULL;
-    PyObject *signers = NULL;
-    PyObject *redactable = NULL;
     long long now = 0;
     int tree_only = 0, artifacts = 0, revocation = 0, unknown = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$y*y*OLppppOO:Verifier", names, &trust, &tsa, &crls, &now,
-                                     &tree_only, &artifacts, &revocation, &unknown, &signers, &redactable)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$y*y*OLppppOOOz*z*O:Verifier", names, &b[0], &b[1], &crls, &now,
+                                     &tree_only, &artifacts, &revocation, &unknown, &l.signers, &l.redactable,
+                                     &l.evidence, &b[2], &b[3], &l.collateral)) {
         return NULL;
     }
     allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
@@ -146,15 +211,20 @@ static PyObject *verifier_new(PyTypeObject *type, PyObject *args, PyObject *kwar
                                               .tree_only = tree_only,
                                               .require_artifacts = artifacts,
                                               .require_revocation = revocation,
-                                              .refuse_unknown = unknown};
-        if (add_pem(self, &trust, atlas_trust_add_anchors) < 0 ||
-            add_pem(self, &tsa, atlas_trust_add_tsa_anchors) < 0 || add_crls(self, crls) < 0 ||
-            make(self, &policy, signers, redactable) < 0) {
+                                              .refuse_unknown = unknown,
+                                              .appraisal = optional(&b[2]),
+                                              .evidence_anchor = optional(&b[3])};
+        if (add_pem(self, &b[0], atlas_trust_add_anchors) < 0 ||
+            add_pem(self, &b[1], atlas_trust_add_tsa_anchors) < 0 || add_crls(self, crls) < 0 ||
+            make(self, &policy, &l) < 0) {
             Py_CLEAR(self);
         }
     }
-    PyBuffer_Release(&trust);
-    PyBuffer_Release(&tsa);
+    for (size_t i = 0; i < sizeof b / sizeof b[0]; i++) {
+        if (b[i].obj != NULL) {
+            PyBuffer_Release(&b[i]);
+        }
+    }
     return (PyObject *)self;
 }
 
@@ -365,132 +435,6 @@ static PyObject *verifier_unreadable(struct verifier *self, PyObject *why)
 
 /* ---------------------------------------------------------------------------------------------------- verdict */
 
-static PyObject *check_tuple(const struct atlas_check *check)
-{
-    PyObject *where = atlas_py_text(check->where);
-    PyObject *text = atlas_py_text(check->text);
-    PyObject *result = NULL;
-    if (where != NULL && text != NULL) {
-        result = Py_BuildValue("sssIOO", check->code, atlas_status_name(check->status),
-                               atlas_answer_name(check->answer), (unsigned)check->node, where, text);
-    }
-    Py_XDECREF(where);
-    Py_XDECREF(text);
-    return result;
-}
-
-static PyObject *signer_dict(struct atlas_span der)
-{
-    struct atlas_certificate leaf;
-    char spki[2 * ATLAS_DIGEST_MAX + 1];
-    if (der.p == NULL || atlas_certificate_read(der, &leaf, NULL) < 0) {
-        return Py_NewRef(Py_None);
-    }
-    atlas_hex(atlas_digest_span(&leaf.spki_sha256), spki);
-    return Py_BuildValue("{sssssssssssLsL}", "name", leaf.common_name, "subject", leaf.subject, "issuer", leaf.issuer,
-                         "serial", leaf.serial, "spki", spki, "not_before", (long long)leaf.not_before, "not_after",
-                         (long long)leaf.not_after);
-}
-
-static PyObject *edge_dict(const struct atlas_edge *e)
-{
-    PyObject *node = e->node == ATLAS_NO_NODE ? Py_NewRef(Py_None) : PyLong_FromUnsignedLong(e->node);
-    PyObject *label = atlas_py_text(e->label);
-    PyObject *name = atlas_py_text(e->name);
-    PyObject *kind = atlas_py_text(e->kind);
-    PyObject *role = atlas_py_text(e->role);
-    PyObject *relation = atlas_py_text(e->relation);
-    PyObject *relationship = atlas_py_text(e->relationship);
-    PyObject *flat = atlas_py_digest(&e->flat);
-    PyObject *tree = atlas_py_digest(&e->tree);
-    PyObject *result = NULL;
-    if (node && label && name && kind && role && relation && relationship && flat && tree) {
-        result = Py_BuildValue("{sOsOsOsOsOsOsOsOsOsK}", "node", node, "label", label, "name", name, "kind", kind,
-                               "role", role, "relation", relation, "relationship", relationship, "flat", flat, "tree",
-                               tree, "size", (unsigned long long)e->size);
-    }
-    Py_XDECREF(node);
-    Py_XDECREF(label);
-    Py_XDECREF(name);
-    Py_XDECREF(kind);
-    Py_XDECREF(role);
-    Py_XDECREF(relation);
-    Py_XDECREF(relationship);
-    Py_XDECREF(flat);
-    Py_XDECREF(tree);
-    return result;
-}
-
-static PyObject *edge_list(const struct atlas_node_view *view)
-{
-    PyObject *list = PyList_New((Py_ssize_t)view->n_edges);
-    for (size_t i = 0; list != NULL && i < view->n_edges; i++) {
-        PyObject *item = edge_dict(&view->edges[i]);
-        if (item == NULL) {
-            Py_CLEAR(list);
-            break;
-        }
-        PyList_SetItem(list, (Py_ssize_t)i, item); /* steals */
-    }
-    return list;
-}
-
-static const char *bytes_name(enum atlas_bytes_state state)
-{
-    switch (state) {
-    case ATLAS_BYTES_MEASURED:
-        return "measured";
-    case ATLAS_BYTES_DIFFERENT:
-        return "different";
-    case ATLAS_BYTES_NOT_MEASURED:
-        break;
-    }
-    return "not measured";
-}
-
-static PyObject *node_dict(const struct atlas_node_view *view)
-{
-    PyObject *urn = atlas_py_text(view->urn);
-    PyObject *name = atlas_py_text(view->name);
-    PyObject *kind = atlas_py_text(view->kind);
-    PyObject *flat = atlas_py_digest(&view->flat);
-    PyObject *tree = atlas_py_digest(&view->tree);
-    PyObject *signer = signer_dict(view->leaf);
-    PyObject *box = PyBytes_FromStringAndSize((const char *)view->box.p, (Py_ssize_t)view->box.n);
-    PyObject *inputs = edge_list(view);
-    PyObject *result = NULL;
-    if (urn && name && kind && flat && tree && signer && box && inputs) {
-        result = Py_BuildValue("{sOsOsOsOsOsOsOsOsKsLsssssssK}", "urn", urn, "name", name, "kind", kind, "flat", flat,
-                               "tree", tree, "signer", signer, "box", box, "inputs", inputs, "size",
-                               (unsigned long long)view->size, "signed_at", (long long)view->signed_at, "time_source",
-                               view->timestamped ? "timestamp" : "now", "bytes", bytes_name(view->bytes), "answer",
-                               atlas_answer_name(view->answer), "gaps", (unsigned long long)view->gaps);
-    }
-    Py_XDECREF(urn);
-    Py_XDECREF(name);
-    Py_XDECREF(kind);
-    Py_XDECREF(flat);
-    Py_XDECREF(tree);
-    Py_XDECREF(signer);
-    Py_XDECREF(box);
-    Py_XDECREF(inputs);
-    return result;
-}
-
-static PyObject *check_list(const struct atlas_verdict *verdict)
-{
-    PyObject *list = PyList_New((Py_ssize_t)verdict->n_checks);
-    for (size_t i = 0; list != NULL && i < verdict->n_checks; i++) {
-        PyObject *item = check_tuple(&verdict->checks[i]);
-        if (item == NULL) {
-            Py_CLEAR(list);
-            break;
-        }
-        PyList_SetItem(list, (Py_ssize_t)i, item); /* steals */
-    }
-    return list;
-}
-
 static PyObject *node_list(struct verifier *self, const struct atlas_verdict *verdict)
 {
     struct atlas_error error = ATLAS_ERROR_INIT;
@@ -499,7 +443,7 @@ static PyObject *node_list(struct verifier *self, const struct atlas_verdict *ve
         struct atlas_node_view view;
         PyObject *item = atlas_verifier_node(self->v, (uint32_t)i, &view, &error) < 0
                              ? atlas_py_raise((PyObject *)self, &error)
-                             : node_dict(&view);
+                             : atlas_py_node(&view);
         if (item == NULL) {
             Py_CLEAR(list);
             break;
@@ -521,7 +465,7 @@ static PyObject *verifier_finish(struct verifier *self, PyObject *Py_UNUSED(igno
     if (rc < 0) {
         return atlas_py_raise((PyObject *)self, &error);
     }
-    PyObject *checks = check_list(&verdict);
+    PyObject *checks = atlas_py_checks(&verdict);
     PyObject *nodes = checks != NULL ? node_list(self, &verdict) : NULL;
     PyObject *result = nodes != NULL ? Py_BuildValue("sOO", atlas_answer_name(verdict.answer), checks, nodes) : NULL;
     Py_XDECREF(checks);

@@ -9,6 +9,7 @@
 
 #include "format/snp_report.h"
 #include "format/tdx_quote.h"
+#include "format/tpm_evidence.h"
 #include "stage/verify_parts.h"
 
 #define CODE_BINDING ATLAS_NAMESPACE ".attestation.binding"
@@ -53,17 +54,32 @@ static int snp_report_data(struct atlas_span evidence, struct atlas_span *ret_da
     return rc;
 }
 
+/* The qualifying data of the quote: a TPM takes fewer than 64 bytes. */
+static int tpm_report_data(struct atlas_span evidence, struct atlas_span *ret_data, struct atlas_error *error)
+{
+    struct atlas_tpm_evidence e;
+    struct atlas_tpm_attest quote;
+    int rc;
+    ATLAS_TRY(atlas_tpm_evidence_read(evidence, &e, error));
+    ATLAS_TRY(atlas_tpm_attest_read(e.quote, &quote, error));
+    *ret_data = quote.extra;
+out:
+    return rc;
+}
+
 struct kind {
     const char *type;
     int (*report_data)(struct atlas_span evidence, struct atlas_span *ret_data, struct atlas_error *error);
     int (*verify)(const struct atlas_attest_request *request, struct atlas_attest *ret_result,
                   struct atlas_error *error);
-    int alg; /* of the binding: fills the report data */
+    bool qualified; /* the evidence holds the SHA-256 of the report data */
 };
 
 static const struct kind kinds[] = {
-    {ATLAS_NAMESPACE ".tdx", tdx_report_data, atlas_attest_tdx, ATLAS_SHA512},
-    {ATLAS_NAMESPACE ".snp", snp_report_data, atlas_attest_snp, ATLAS_SHA512},
+    {ATLAS_NAMESPACE ".tdx", tdx_report_data, atlas_attest_tdx, false},
+    {ATLAS_NAMESPACE ".snp", snp_report_data, atlas_attest_snp, false},
+    {ATLAS_NAMESPACE ".tpm", tpm_report_data, atlas_attest_tpm, true},
+    {ATLAS_NAMESPACE ".azure", tpm_report_data, atlas_attest_azure, true},
 };
 
 static const struct kind *kind_of(struct atlas_span type)
@@ -110,13 +126,13 @@ out:
     return rc;
 }
 
-static int digest_binding(const struct evidence *e, const struct atlas_attestation_binding *binding,
+static int digest_binding(const struct atlas_attestation_binding *binding,
                           struct atlas_digest *ret_digest, struct atlas_error *error)
 {
     struct atlas_buf tbs = ATLAS_BUF_INIT;
     int rc;
     ATLAS_TRY(atlas_attestation_binding_write(&tbs, binding, error));
-    ATLAS_TRY(atlas_crypto_digest(e->kind->alg, atlas_buf_span(&tbs), ret_digest, error));
+    ATLAS_TRY(atlas_crypto_digest(ATLAS_SHA512, atlas_buf_span(&tbs), ret_digest, error));
 out:
     atlas_buf_release(&tbs);
     return rc;
@@ -138,7 +154,7 @@ static int check_binding(struct evidence *e, bool *ret_bound, struct atlas_error
     const struct atlas_attestation_binding *said = &e->node->attestation.binding;
     struct atlas_attestation_binding binding;
     struct atlas_certificate signer;
-    struct atlas_digest partial;
+    struct atlas_digest partial, expected;
     struct atlas_span data;
     struct atlas_error why = ATLAS_ERROR_INIT;
     int rc;
@@ -152,12 +168,16 @@ static int check_binding(struct evidence *e, bool *ret_bound, struct atlas_error
     if (said->run.p != NULL && !atlas_span_equal(said->run, binding.run)) {
         return fail(e, CODE_BINDING, ATLAS_INVALID, "the evidence speaks of another run");
     }
-    ATLAS_TRY(digest_binding(e, &binding, &e->report_data, error));
+    ATLAS_TRY(digest_binding(&binding, &e->report_data, error));
     if (e->kind->report_data(e->node->attestation.results, &data, &why) < 0) {
         return atlas_report_error(e->v, e->n, ATLAS_SLOT_EVIDENCE, ATLAS_NAMESPACE ".attestation.malformed",
                                   ATLAS_MALFORMED, atlas_buf_span(&e->where), &why);
     }
-    if (!atlas_span_equal_ct(data, atlas_digest_span(&e->report_data))) {
+    expected = e->report_data;
+    if (e->kind->qualified) {
+        ATLAS_TRY(atlas_crypto_digest(ATLAS_SHA256, atlas_digest_span(&e->report_data), &expected, error));
+    }
+    if (!atlas_span_equal_ct(data, atlas_digest_span(&expected))) {
         return fail(e, CODE_BINDING, ATLAS_INVALID,
                     is_zero(data) ? "the evidence was made for nothing: its report data is zero"
                                   : "the evidence was made for something else");
@@ -333,7 +353,7 @@ static int check_demand(struct evidence *e, enum atlas_evidence_mode mode)
         return atlas_report(e->v, e->n, ATLAS_SLOT_EVIDENCE, CODE_REQUIRED, ATLAS_FAILED, ATLAS_INCOMPLETE, where,
                             "the policy demands hardware evidence, and there is none");
     }
-    if (view->holds && view->mode < mode) {
+    if (view->mode < mode) {
         return atlas_report(e->v, e->n, ATLAS_SLOT_EVIDENCE, CODE_REQUIRED, ATLAS_FAILED, ATLAS_UNTRUSTED, where,
                             "the policy demands evidence for this artifact, and there is only evidence for the session");
     }

@@ -50,7 +50,7 @@ enum atlas_colour { ATLAS_WHITE = 0, ATLAS_GREY, ATLAS_BLACK };
 struct atlas_node_evidence {
     struct atlas_evidence_view view;
     struct atlas_attest result;
-    char why[256];
+    char why[352];
 };
 
 /* One manifest. The views borrow from its store's bytes. */

@@ -369,3 +369,12 @@ def pcs_body(member: str, text: str, signature: bytes) -> bytes:
 
 def td15(**changes: Any) -> Tdx:
     return Tdx(version=5, body_type=3).but(**changes)
+
+
+_CERTIFIED = ("pck_start", "pck_end", "signer_end")
+_ISSUED = ("crl_start", "crl_end", "info_issued", "info_next", "qe_issued", "qe_next")
+
+
+def at(world: Tdx, t: int) -> Tdx:
+    """The same world at another time than NOW."""
+    return replace(world, **{name: getattr(world, name) + t - NOW for name in _CERTIFIED + _ISSUED})
