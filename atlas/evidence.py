@@ -230,10 +230,16 @@ class Attester:
     def _check(self, binding: bytes, evidence: Evidence) -> Appraisal:
         from atlas.attest import Collateral, verify
 
+        collateral = self._collateral(evidence)
+        if not collateral and evidence.kind != "tpm":
+            raise NotAttested(
+                "there is nothing from the hardware's vendor to verify the evidence with",
+                hint="fetch it (atlas attest fetch) and name it: ATLAS_COLLATERAL=bundle.json",
+            )
         found = verify(
             evidence.raw,
             kind=evidence.kind,
-            collateral=Collateral(*self._collateral(evidence)),
+            collateral=Collateral(*collateral),
             at=int(time.time()),
             policy=self.attest.appraisal,
             report_data=hashlib.sha512(binding).digest(),
@@ -253,8 +259,7 @@ def check_own(found: Appraisal, *, named: bool) -> None:
         reasons.append("the root is not the hardware vendor's own")
     if not reasons:
         reasons.append("the appraisal policy does not accept it")
-    missing = "; name what the vendor says with ATLAS_COLLATERAL (atlas attest fetch)" if found.incomplete else ""
-    raise NotAttested(f"its own evidence does not hold: {found.answer.lower()}", hint="; ".join(reasons) + missing)
+    raise NotAttested(f"its own evidence does not hold: {found.answer.lower()}", hint="; ".join(reasons))
 
 
 def _now() -> str:

@@ -34,6 +34,8 @@ _REMEDY_BY_CODE = {
     "(--tsa when signing, --tsa-trust when verifying) outlives a certificate.",
     "signingCredential.untrusted": "No given root leads to this signer. If you trust it, pass its root with --trust.",
     "org.atlasml.signer.refused": "The signer is not among those given with --signer. Check who signed, or add them.",
+    "org.atlasml.attestation.required": "The policy demands hardware evidence. Ask the producer to sign with "
+    "attest='require', give newer collateral in the policy, or relax the policy (docs/attest.md).",
     "org.atlasml.unknown.refused": "The policy wants a manifest for every input: sign the input, or relax the policy.",
 }
 
@@ -52,6 +54,9 @@ def first_line(verdict: Verdict) -> str:
         facts.append(f"{verdict.unknown} input{'s' if verdict.unknown > 1 else ''} of unknown provenance")
     if verdict.gaps:
         facts.append(f"{verdict.gaps} gap{'s' if verdict.gaps > 1 else ''} recorded")
+    if any(node.evidence for node in verdict.nodes):
+        attested = sum(bool(node.evidence and node.evidence.holds) for node in verdict.nodes)
+        facts.append(f"{attested} of {len(verdict.nodes)} attested by hardware")
     if verdict.tree_only:
         facts.append("tree only: hard binding not checked")
     return f"{verdict.answer}  {escape(verdict.path)}" + (f"  ({', '.join(facts)})" if facts else "")
@@ -73,6 +78,27 @@ def node_line(node: Node) -> str:
     return f"{escape(node.name or node.urn)}  signed by {signer}  {bytes_}"
 
 
+def evidence_words(node: Node) -> str:
+    """What was proven about the hardware: ``TDX evidence for this artifact: attested``; "" where there is none."""
+    found = node.evidence
+    if found is None:
+        return ""
+    what = f"{escape(found.kind).upper()} evidence for {'this artifact' if found.mode == 'artifact' else 'its run'}"
+    if found.holds:
+        return f"{what}: attested"
+    if not found.bound or found.appraisal is None:
+        return f"{what}: proves nothing"
+    return f"{what}: {found.appraisal.answer.lower()}"
+
+
+def _evidence_lines(node: Node) -> list[str]:
+    words = evidence_words(node)
+    if not words or node.evidence is None:
+        return []
+    why = f" ({escape(node.evidence.why)})" if node.evidence.why else ""
+    return [f"      {words}{why}"]
+
+
 def why_line(check: Check, verdict: Verdict) -> str:
     node = verdict.nodes[check.node] if check.node < len(verdict.nodes) else None
     name = escape(node.name or node.urn) if node else escape(verdict.path)
@@ -89,7 +115,8 @@ def explain(verdict: Verdict, *, limit: int = 10) -> str:
             lines.append(f"  - and {len(failures) - limit} more (--json lists all)")
     if verdict.nodes:
         lines += ["", "chain:"]
-        lines += [f"  {'x' if node.answer != 'VALID' else '+'} {node_line(node)}" for node in verdict.nodes]
+        for node in verdict.nodes:
+            lines += [f"  {'x' if node.answer != 'VALID' else '+'} {node_line(node)}", *_evidence_lines(node)]
     if not verdict:
         lines += ["", "what to do:", f"  {remedy(verdict)}"]
     elif verdict.nodes[0].name.lower().endswith(PICKLES):
@@ -97,4 +124,4 @@ def explain(verdict: Verdict, *, limit: int = 10) -> str:
     return "\n".join(lines)
 
 
-__all__ = ["explain", "first_line", "node_line", "remedy", "why_line"]
+__all__ = ["evidence_words", "explain", "first_line", "node_line", "remedy", "why_line"]

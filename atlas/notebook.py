@@ -23,10 +23,13 @@ def _cells(cells: list[str], tag: str = "td") -> str:
     return "<tr>" + "".join(f'<{tag} style="text-align:left">{cell}</{tag}>' for cell in cells) + "</tr>"
 
 
-def _node_row(node: Node) -> str:
+def _node_row(node: Node, attested: bool) -> str:
+    from atlas.explain import evidence_words
+
     signer = escape_html(node.signer.name) if node.signer else "unsigned"
     measured = _BYTES.get(node.bytes, "bytes not measured")
-    return _cells([escape_html(node.name or node.urn), signer, measured, escape_html(node.answer)])
+    evidence = [escape_html(evidence_words(node) or "none")] if attested else []
+    return _cells([escape_html(node.name or node.urn), signer, measured, *evidence, escape_html(node.answer)])
 
 
 def _why(check: Check, verdict: Verdict) -> str:
@@ -45,8 +48,9 @@ def verdict_html(verdict: Verdict) -> str:
         parts.append(f"<ul>{''.join(_why(check, verdict) for check in verdict.failures)}</ul>")
     if not verdict:
         parts.append(f"<p>{escape_html(remedy(verdict))}</p>")
-    rows = "".join(_node_row(node) for node in verdict.nodes)
-    heads = _cells(["artifact", "signed by", "bytes", "answer"], "th")
+    attested = any(node.evidence for node in verdict.nodes)
+    rows = "".join(_node_row(node, attested) for node in verdict.nodes)
+    heads = _cells(["artifact", "signed by", "bytes", *(["hardware"] if attested else []), "answer"], "th")
     parts.append(f"<table>{heads}{rows}</table>" if rows else "")
     return f'<div style="border-left:4px solid {colour};padding-left:1em">{"".join(parts)}</div>'
 
