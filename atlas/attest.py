@@ -201,10 +201,10 @@ class Appraisal:
             return "NOT GENUINE" if not self.incomplete else "INCOMPLETE"
         if not self.tcb or self.appraisal == "rejected":
             return "NOT ACCEPTED"
-        if self.appraisal != "attested":
-            genuine = self.appraisal.startswith("genuine")
-            return ("GENUINE HARDWARE" if genuine else "VALID QUOTE, NOT HARDWARE-ROOTED") + ", UNKNOWN SOFTWARE"
-        return "ATTESTED" if self.hardware_rooted else "VERIFIED UNDER A GIVEN ANCHOR, NOT HARDWARE-ROOTED"
+        if not self.hardware_rooted:
+            under = "VALID QUOTE" if self.kind == "tpm" else "VERIFIED UNDER A GIVEN ANCHOR"
+            return f"{under}, NOT HARDWARE-ROOTED" + (", UNKNOWN SOFTWARE" if self.appraisal != "attested" else "")
+        return "ATTESTED" if self.appraisal == "attested" else "GENUINE HARDWARE, UNKNOWN SOFTWARE"
 
     @property
     def incomplete(self) -> bool:

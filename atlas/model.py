@@ -236,7 +236,7 @@ class NodeEvidence:
 
     def to_dict(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in ("type", "mode", "bound", "holds", "why")}
-        return plain | {"appraisal": self.appraisal.to_dict() if self.appraisal else None}
+        return plain | {"appraisal": self.appraisal.to_dict() if self.appraisal is not None else None}
 
 
 @dataclass(frozen=True, slots=True)

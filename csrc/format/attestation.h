@@ -1,6 +1,6 @@
 /*
- * attestation.h - c2pa.attestation (C2PA Attestations 1.4): hardware evidence and what it is bound to. The types and the
- * members beyond the specification's are Atlas' own; docs/manifest.md has the schema.
+ * attestation.h - c2pa.attestation (C2PA Attestations 1.4): hardware evidence and what it is bound to. The types, and
+ * the members beyond the specification's, are Atlas' own; docs/manifest.md has the schema.
  */
 #ifndef ATLAS_FORMAT_ATTESTATION_H
 #define ATLAS_FORMAT_ATTESTATION_H

@@ -237,8 +237,8 @@ ATLAS_MUST_CHECK int atlas_c2pa_claim_read(const struct atlas_c2pa_manifest *man
 ATLAS_MUST_CHECK int atlas_c2pa_claim_write(struct atlas_buf *b, const struct atlas_c2pa_claim *claim,
                                             struct atlas_error *error);
 
-/* The claim's bytes without its links to c2pa.attestation assertions: what hardware evidence is bound to, since it cannot
- * be bound to itself (C2PA Attestations 1.4). Everything else stays byte for byte. */
+/* The claim's bytes without its links to c2pa.attestation assertions: what hardware evidence is bound to, since it
+ * cannot be bound to itself (C2PA Attestations 1.4). Everything else stays byte for byte. */
 ATLAS_MUST_CHECK int atlas_c2pa_claim_partial(struct atlas_span claim_cbor, const struct atlas_c2pa_claim *claim,
                                               struct atlas_buf *ret_partial, struct atlas_error *error);
 

@@ -191,11 +191,11 @@ static PyObject *evaluation_of(const struct atlas_tcb_evaluation *e)
     return built(dict, good);
 }
 
-/* A TPM that nobody calls hardware is not called so here either. */
+/* What does not lead to a vendor's root is not called hardware. */
 static const char *answer_of(const struct atlas_attest *r)
 {
-    bool soft = r->kind == ATLAS_ATTEST_TPM && !r->hardware_rooted;
-    return soft && r->appraisal == ATLAS_APPRAISAL_UNKNOWN_SOFTWARE ? "unknown software" : answers[r->appraisal];
+    bool unknown = !r->hardware_rooted && r->appraisal == ATLAS_APPRAISAL_UNKNOWN_SOFTWARE;
+    return unknown ? "unknown software" : answers[r->appraisal];
 }
 
 PyObject *atlas_py_attest_result(const struct atlas_attest *r)

@@ -120,11 +120,12 @@ PyObject *atlas_py_node(const struct atlas_node_view *view)
     PyObject *evidence = evidence_dict(view->evidence);
     PyObject *result = NULL;
     if (urn && name && kind && flat && tree && signer && box && inputs && step && evidence) {
-        result = Py_BuildValue("{sOsOsOsOsOsOsOsOsOsOsKsLsssssssK}", "urn", urn, "name", name, "kind", kind, "flat", flat,
-                               "tree", tree, "signer", signer, "box", box, "inputs", inputs, "step", step, "evidence", evidence, "size",
-                               (unsigned long long)view->size, "signed_at", (long long)view->signed_at, "time_source",
-                               view->timestamped ? "timestamp" : "now", "bytes", bytes_name(view->bytes), "answer",
-                               atlas_answer_name(view->answer), "gaps", (unsigned long long)view->gaps);
+        result = Py_BuildValue("{sOsOsOsOsOsOsOsOsOsOsKsLsssssssK}", "urn", urn, "name", name, "kind", kind, "flat",
+                               flat, "tree", tree, "signer", signer, "box", box, "inputs", inputs, "step", step,
+                               "evidence", evidence, "size", (unsigned long long)view->size, "signed_at",
+                               (long long)view->signed_at, "time_source", view->timestamped ? "timestamp" : "now",
+                               "bytes", bytes_name(view->bytes), "answer", atlas_answer_name(view->answer), "gaps",
+                               (unsigned long long)view->gaps);
     }
     Py_XDECREF(urn);
     Py_XDECREF(name);

@@ -107,7 +107,7 @@ struct atlas_evidence_view {
     enum atlas_evidence_mode mode; /* NONE: the manifest carries no evidence, and nothing below means anything */
     struct atlas_span type;        /* "org.atlasml.tdx" */
     bool bound;                    /* to this manifest, and to its signer's key */
-    bool holds;                    /* everything below, under the vendor's own root, with software that the policy names */
+    bool holds;                    /* all three results, under the vendor's own root */
     const struct atlas_attest *result; /* three results; NULL when it could not be verified at all */
     struct atlas_span why;         /* when it does not hold: one sentence */
 };

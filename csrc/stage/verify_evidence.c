@@ -106,7 +106,7 @@ out:
     return rc;
 }
 
-/* Everything that the manifest itself says replaces what the assertion says: only the time and the nonce are its own. */
+/* What the manifest itself says takes the place of what the assertion says: only time and nonce are its own. */
 static int expect(struct evidence *e, struct atlas_certificate *signer, struct atlas_digest *partial,
                   struct atlas_attestation_binding *ret_binding, struct atlas_error *error)
 {
@@ -298,8 +298,8 @@ static int judge(struct evidence *e)
     }
     if (e->out->view.holds) {
         return atlas_report(e->v, e->n, ATLAS_SLOT_EVIDENCE, ATLAS_NAMESPACE ".attestation.holds", ATLAS_PASSED,
-                            ATLAS_VALID, atlas_buf_span(&e->where), "%.*s, bound to this %s: genuine, accepted, attested",
-                            (int)type.n, (const char *)type.p, mode);
+                            ATLAS_VALID, atlas_buf_span(&e->where), "%.*s, bound to this %s: attested", (int)type.n,
+                            (const char *)type.p, mode);
     }
     return atlas_report(e->v, e->n, ATLAS_SLOT_COUNT, ATLAS_NAMESPACE ".attestation.unproven", ATLAS_NOTE, ATLAS_VALID,
                         atlas_buf_span(&e->where), "%.*s, bound to this %s, does not hold: %s", (int)type.n,
@@ -355,7 +355,7 @@ static int check_demand(struct evidence *e, enum atlas_evidence_mode mode)
     }
     if (view->mode < mode) {
         return atlas_report(e->v, e->n, ATLAS_SLOT_EVIDENCE, CODE_REQUIRED, ATLAS_FAILED, ATLAS_UNTRUSTED, where,
-                            "the policy demands evidence for this artifact, and there is only evidence for the session");
+                            "the policy demands evidence for the artifact, and there is only evidence for the session");
     }
     if (!view->holds) {
         return atlas_report(e->v, e->n, ATLAS_SLOT_EVIDENCE, CODE_REQUIRED, ATLAS_FAILED, ATLAS_UNTRUSTED, where,

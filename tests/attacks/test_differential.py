@@ -118,6 +118,7 @@ STRICTER: dict[str, str] = {
     "ingredient.claimSignature.mismatch": "both hashes of an ingredient are compared",
     "org.atlasml.measurement|org.atlasml.tree|org.atlasml.kind": "our own statement about the artifact's bytes",
     "org.atlasml.inputs": "our own statement about the bytes that were read",
+    "org.atlasml.run": "run and step are text: evidence and policies refer to them",
     "org.atlasml.coverage": "our own statement about what was not read",
     "timeStamp.mismatch|timeStamp.malformed": "a false time stamp is a false statement; c2pa-rs goes on without it",
     "timeStamp.credentialInvalid": "an authority's certificate is checked like a signer's",
