@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from atlas.claim import Gap, sign_manifest
+from atlas.errors import AtlasError
 from atlas.evidence import Attest, Attester, NotAttested
 from atlas.model import SignedManifest
 from atlas.record.steps import Step
@@ -61,9 +62,10 @@ class Attesting:
     def _started(self, attest: Attest, attester: Attester) -> Attester | None:
         try:
             attester.start()
-        except NotAttested as error:
+        except (AtlasError, OSError) as error:
             if attest.level == "require":
-                raise
-            self._recorder.gap(Gap(WHAT, f"not attested: {error.text}"), self._recorder.steps.top)
+                raise error if isinstance(error, NotAttested) else NotAttested(str(error)) from error
+            reason = error.text if isinstance(error, AtlasError) else str(error)
+            self._recorder.gap(Gap(WHAT, f"not attested: {reason}"), self._recorder.steps.top)
             return None
         return attester

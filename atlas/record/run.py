@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from atlas.claim import Gap
 from atlas.errors import NotFound
+from atlas.evidence import NotAttested
 from atlas.model import Digest, SignedManifest
 from atlas.record.guard import shown
 from atlas.record.steps import Declared, Step
@@ -34,9 +35,15 @@ class StepScope:
 
     def __enter__(self) -> Self:
         if self._recorder is not None:
-            attest = self._recorder.attesting.demand(self._attest)  # NotAttested stops here, and nothing else
+            refused: NotAttested | None = None
             with self._recorder.guard("beginning a step", self._name):
-                self._step = self._recorder.begin_step(self._name, self._params, attest)
+                try:
+                    attest = self._recorder.attesting.demand(self._attest)
+                    self._step = self._recorder.begin_step(self._name, self._params, attest)
+                except NotAttested as error:
+                    refused = error
+            if refused is not None:  # what a step requires stops it; nothing else does
+                raise refused
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:

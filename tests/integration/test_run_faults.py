@@ -59,7 +59,7 @@ def fails(*_args: Any, **_kwargs: Any) -> Any:
 
 # every place where hooks enter our code, and what stands behind it
 INJECTED = [
-    ("atlas.record.outputs.sign_manifest", "recording an artifact failed"),
+    ("atlas.record.attesting.sign_manifest", "recording an artifact failed"),
     ("atlas.record.outputs.assemble", "recording an artifact failed"),
     ("atlas.record.outputs.write_sidecar", "writing a manifest beside its artifact failed"),
     ("atlas.store.Store.put", "keeping records in the store failed"),
@@ -215,7 +215,7 @@ def code_of(holder: Any, name: str) -> Any:
 
 def test_warnings_that_are_errors_do_not_break_training(project: Project, monkeypatch, capsys) -> None:
     project.init()
-    monkeypatch.setattr("atlas.record.outputs.sign_manifest", fails)
+    monkeypatch.setattr("atlas.record.attesting.sign_manifest", fails)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         train(project)
@@ -225,7 +225,7 @@ def test_warnings_that_are_errors_do_not_break_training(project: Project, monkey
 def test_the_gap_stands_in_the_next_manifest(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     with project.init():
         with one_warning("injected"), monkeypatch.context() as patch:
-            patch.setattr("atlas.record.outputs.sign_manifest", fails)
+            patch.setattr("atlas.record.attesting.sign_manifest", fails)
             torch.save(state(), "lost.pt")
         torch.save(state(1), "next.pt")
     assert "injected" in project.manifest("next.pt").gaps["lost.pt"]
@@ -427,7 +427,7 @@ def test_a_store_that_was_never_there(project: Project) -> None:
 def test_a_gap_that_cannot_be_recorded_is_still_one_warning(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     project.init()
     with one_warning("could not be recorded either: RuntimeError"), monkeypatch.context() as patch:
-        patch.setattr("atlas.record.outputs.sign_manifest", fails)
+        patch.setattr("atlas.record.attesting.sign_manifest", fails)
         patch.setattr("atlas.record.ledger.Ledger.gap", fails)
         torch.save(state(1), "a.pt")
         torch.save(state(2), "b.pt")

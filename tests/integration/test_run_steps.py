@@ -254,7 +254,7 @@ def test_off_records_nothing_and_needs_no_key(project: Project, monkeypatch: pyt
 @pytest.mark.parametrize(("options", "text"), [
     ({"key": None}, "no key"),
     ({"mode": "watch"}, "no such mode"),
-    ({"attest": "tdx"}, "not built yet"),
+    ({"attest": "tdx"}, "no such level"),
     ({"log": "log/"}, "not built yet"),
 ])  # fmt: skip
 def test_what_cannot_work_fails_at_once_with_a_remedy(project: Project, options: dict[str, Any], text: str) -> None:
@@ -437,8 +437,3 @@ def test_an_async_generator_is_a_step(project: Project) -> None:
     with project.init():
         assert asyncio.run(main()) == [1, 2]
     assert project.manifest("out.txt").run["step"] == "produce"
-
-
-def test_hardware_evidence_is_refused_and_not_ignored(project: Project) -> None:
-    with pytest.raises(atlas.UsageError, match="not built yet"):
-        atlas.step(attest="require")
