@@ -311,7 +311,7 @@ def test_the_verdict_says_for_each_manifest_what_was_proven(project: Project, mo
         save()
     verdict = judged(project)
     text = verdict.explain()
-    assert "TDX evidence for its run: verified under a given anchor, not hardware-rooted, unknown software" in text, text
+    assert "TDX evidence for its run: verified under a given anchor, not hardware-rooted, unknown software" in text
     plain = json.loads(verdict.to_json())["nodes"][0]
     assert plain["step"] == "" and plain["evidence"]["appraisal"]["signature"] == "valid"
     assert plain["evidence"]["holds"] is False and plain["evidence"]["mode"] == "session"
