@@ -107,6 +107,15 @@ bool atlas_path_check_raw(struct atlas_span raw)
     return raw.n != 0 && memchr(raw.p, 0, raw.n) == NULL && has_good_components(raw);
 }
 
+unsigned atlas_path_depth(const char *path)
+{
+    unsigned n = 1;
+    for (; *path != '\0'; path++) {
+        n += *path == '/';
+    }
+    return n;
+}
+
 void atlas_path_where(const char *path, bool encode, char *out, size_t n)
 {
     struct atlas_buf text = ATLAS_BUF_INIT;

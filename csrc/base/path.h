@@ -24,6 +24,9 @@ bool atlas_path_check(struct atlas_span encoded);
 /* The same of a path that is not encoded. */
 bool atlas_path_check_raw(struct atlas_span raw);
 
+/* How many components a path has. */
+unsigned atlas_path_depth(const char *path);
+
 /* Name a path in an error: its last bytes where it is too long for struct atlas_error. encode: it comes from somebody
  * else's directory and may hold anything. */
 void atlas_path_where(const char *path, bool encode, char *out, size_t n);

@@ -189,6 +189,16 @@ out:
     return rc;
 }
 
+int atlas_file_open_again(int dir, const char *name, const char *where, int *ret_fd, struct atlas_error *error)
+{
+    int fd = open_retrying(dir, name, OPEN_FLAGS | O_NOFOLLOW);
+    if (fd < 0) {
+        return fail(error, where, "cannot open it");
+    }
+    *ret_fd = fd;
+    return ATLAS_OK;
+}
+
 int atlas_file_open_directory(int dir, const char *name, bool follow, const char *where, int *ret_fd,
                               struct atlas_error *error)
 {

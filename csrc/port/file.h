@@ -55,6 +55,10 @@ int atlas_file_settle(int fd, const char *where, struct atlas_file_id *ret_id,
 int atlas_file_open(int dir, const char *name, bool follow, const char *where, int *ret_fd,
                     struct atlas_error *error) ATLAS_MUST_CHECK;
 
+/* The same for what was a regular file a moment ago and may not be a link: its type is for the caller to see. */
+int atlas_file_open_again(int dir, const char *name, const char *where, int *ret_fd,
+                          struct atlas_error *error) ATLAS_MUST_CHECK;
+
 /* Open a directory. */
 int atlas_file_open_directory(int dir, const char *name, bool follow, const char *where, int *ret_fd,
                               struct atlas_error *error) ATLAS_MUST_CHECK;

@@ -5,8 +5,12 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
+
+/* So many threads that wait for a disk keep it busy, however few the cores are. */
+#define DISK_DEPTH 32u
 
 unsigned atlas_pool_threads(unsigned wanted)
 {
@@ -21,19 +25,45 @@ unsigned atlas_pool_threads(unsigned wanted)
     return wanted < ATLAS_MAX_THREADS ? wanted : ATLAS_MAX_THREADS;
 }
 
+/* What a thread may have open at a time, and some of it is others'. */
+#define DESCRIPTORS 8
+
+unsigned atlas_pool_depth(unsigned wanted)
+{
+    unsigned threads = atlas_pool_threads(wanted);
+    struct rlimit limit;
+    if (wanted != 0 || threads >= DISK_DEPTH) {
+        return threads;
+    }
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / DESCRIPTORS < DISK_DEPTH) {
+        unsigned depth = (unsigned)limit.rlim_cur / DESCRIPTORS;
+        return depth > threads ? depth : threads;
+    }
+    return DISK_DEPTH;
+}
+
 /* --------------------------------------------------------------------------------------------------- run */
 
 struct worker {
-    void (*body)(void *context, unsigned worker);
-    void *context;
+    struct atlas_pool *pool;
     unsigned number;
     pthread_t thread;
 };
 
+struct atlas_pool {
+    void (*body)(void *context, unsigned worker, struct atlas_pool *pool);
+    void *context;
+    bool is_alone; /* it stays the only thread: the lock is not used */
+    pthread_mutex_t lock; /* of what follows */
+    unsigned depth;
+    unsigned started;     /* with the caller */
+    struct worker workers[ATLAS_MAX_THREADS];
+};
+
 static void *worker_main(void *arg)
 {
-    struct worker *w = arg;
-    w->body(w->context, w->number);
+    const struct worker *w = arg;
+    w->pool->body(w->pool->context, w->number, w->pool);
     return NULL;
 }
 
@@ -47,31 +77,93 @@ static void worker_mask(sigset_t *ret_mask)
     }
 }
 
-void atlas_pool_run(unsigned threads, void (*body)(void *context, unsigned worker), void *context)
+/* Start threads until so many run, as far as they can be started. */
+static void start(struct atlas_pool *pool, unsigned threads)
 {
-    struct worker workers[ATLAS_MAX_THREADS];
-    unsigned started = 1; /* the caller */
     sigset_t mask;
     sigset_t before;
+    worker_mask(&mask);
+    bool masked = pthread_sigmask(SIG_SETMASK, &mask, &before) == 0;
+    while (pool->started < threads) {
+        struct worker *w = &pool->workers[pool->started];
+        *w = (struct worker){.pool = pool, .number = pool->started};
+        if (pthread_create(&w->thread, NULL, worker_main, w) != 0) {
+            pool->depth = pool->started; /* there is no room for more */
+            break;
+        }
+        pool->started++;
+    }
+    if (masked) {
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
+}
+
+void atlas_pool_more(struct atlas_pool *pool)
+{
+    if (pool->is_alone) {
+        return;
+    }
+    pthread_mutex_lock(&pool->lock);
+    if (pool->started < pool->depth) {
+        start(pool, pool->started + 1);
+    }
+    pthread_mutex_unlock(&pool->lock);
+}
+
+static unsigned count_started(struct atlas_pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    unsigned n = pool->started;
+    pthread_mutex_unlock(&pool->lock);
+    return n;
+}
+
+void atlas_pool_run_deep(unsigned threads, unsigned depth,
+                         void (*body)(void *context, unsigned worker, struct atlas_pool *pool), void *context)
+{
+    struct atlas_pool pool = {.body = body, .context = context, .started = 1};
     threads = atlas_pool_threads(threads != 0 ? threads : 1);
+    pool.depth = depth > threads ? atlas_pool_threads(depth) : threads;
+    if (pool.depth == 1 || pthread_mutex_init(&pool.lock, NULL) != 0) {
+        pool.is_alone = true;
+        body(context, 0, &pool);
+        return;
+    }
     if (threads > 1) {
-        worker_mask(&mask);
-        bool masked = pthread_sigmask(SIG_SETMASK, &mask, &before) == 0;
-        for (; started < threads; started++) {
-            struct worker *w = &workers[started];
-            *w = (struct worker){.body = body, .context = context, .number = started};
-            if (pthread_create(&w->thread, NULL, worker_main, w) != 0) {
-                break;
-            }
-        }
-        if (masked) {
-            pthread_sigmask(SIG_SETMASK, &before, NULL);
-        }
+        pthread_mutex_lock(&pool.lock);
+        start(&pool, threads);
+        pthread_mutex_unlock(&pool.lock);
     }
-    body(context, 0);
-    for (unsigned i = 1; i < started; i++) {
-        pthread_join(workers[i].thread, NULL);
+    body(context, 0, &pool);
+    /* Only one that runs starts another, with a higher number: when all are joined there are no more. */
+    for (unsigned i = 1; i < count_started(&pool); i++) {
+        pthread_join(pool.workers[i].thread, NULL);
     }
+    pthread_mutex_destroy(&pool.lock);
+}
+
+struct plain {
+    void (*body)(void *context, unsigned worker);
+    void *context;
+};
+
+static void plain_body(void *context, unsigned worker, struct atlas_pool *pool)
+{
+    const struct plain *p = context;
+    (void)pool;
+    p->body(p->context, worker);
+}
+
+void atlas_pool_run(unsigned threads, void (*body)(void *context, unsigned worker), void *context)
+{
+    struct plain plain = {body, context};
+    atlas_pool_run_deep(threads, threads, plain_body, &plain);
+}
+
+uint64_t atlas_pool_sleeps(void)
+{
+    struct rusage used;
+    return getrusage(RUSAGE_THREAD, &used) == 0 ? (uint64_t)used.ru_nvcsw : 0;
 }
 
 /* --------------------------------------------------------------------------------------------------- for */
@@ -80,6 +172,7 @@ struct loop {
     atlas_pool_item item;
     void *context;
     uint64_t n;
+    bool deep;
     atomic_uint_fast64_t next;
     atomic_bool stop;
     pthread_mutex_t lock; /* of what follows */
@@ -100,9 +193,10 @@ static void loop_fail(struct loop *l, uint64_t i, int rc, const struct atlas_err
     atomic_store(&l->stop, true);
 }
 
-static void loop_body(void *context, unsigned worker)
+static void loop_body(void *context, unsigned worker, struct atlas_pool *pool)
 {
     struct loop *l = context;
+    uint64_t slept = l->deep ? atlas_pool_sleeps() : 0;
     while (!atomic_load(&l->stop)) {
         /* Items are handed out in order: when one fails, all before it were started and will report. */
         uint64_t i = atomic_fetch_add(&l->next, 1);
@@ -114,23 +208,37 @@ static void loop_body(void *context, unsigned worker)
         if (rc < 0) {
             loop_fail(l, i, rc, &failure);
         }
+        if (l->deep) {
+            uint64_t before = slept;
+            slept = atlas_pool_sleeps();
+            if (slept != before) {
+                atlas_pool_more(pool);
+            }
+        }
     }
 }
 
-int atlas_pool_for(unsigned threads, uint64_t n, atlas_pool_item item, void *context, struct atlas_error *error)
+int atlas_pool_for_deep(unsigned threads, unsigned depth, uint64_t n, atlas_pool_item item, void *context,
+                        struct atlas_error *error)
 {
-    struct loop l = {.item = item, .context = context, .n = n, .rc = ATLAS_OK, .failure = ATLAS_ERROR_INIT};
+    struct loop l = {.item = item, .context = context, .n = n, .deep = depth > threads, .rc = ATLAS_OK,
+                     .failure = ATLAS_ERROR_INIT};
     atomic_init(&l.next, 0);
     atomic_init(&l.stop, false);
     if (pthread_mutex_init(&l.lock, NULL) != 0) {
         return atlas_error_set(error, ATLAS_E_NOMEM, "threads", "out of memory");
     }
-    atlas_pool_run(n < threads ? (unsigned)n : threads, loop_body, &l);
+    atlas_pool_run_deep(n < threads ? (unsigned)n : threads, n < depth ? (unsigned)n : depth, loop_body, &l);
     pthread_mutex_destroy(&l.lock);
     if (l.rc < 0 && error != NULL && error->code == ATLAS_OK) {
         *error = l.failure;
     }
     return l.rc;
+}
+
+int atlas_pool_for(unsigned threads, uint64_t n, atlas_pool_item item, void *context, struct atlas_error *error)
+{
+    return atlas_pool_for_deep(threads, threads, n, item, context, error);
 }
 
 /* ----------------------------------------------------------------------------------------------- monitor */

@@ -21,6 +21,7 @@ struct crew {
     const struct atlas_span *ignore;
     size_t n_ignore;
     unsigned threads;
+    unsigned depth; /* threads when they wait for a disk */
     atomic_size_t entries; /* seen so far, ignored ones too */
     atomic_size_t linked;  /* directories visited through links */
     struct atlas_monitor *monitor; /* guards what follows, and link.h */
@@ -168,7 +169,7 @@ static int add_directory(struct walker *w, const struct place *at, int dir)
     void *directories = walk->directories;
     int rc = directory.real != NULL ? ATLAS_OK : no_memory(w->error);
     ATLAS_TRY(rc);
-    ATLAS_TRY(atlas_file_stat_fd(dir, at->path, &directory.id, w->error));
+    ATLAS_TRY(atlas_file_settle(dir, at->path, &directory.id, w->error));
     bool grown = grow(&directories, &walk->cap_directories, walk->n_directories, sizeof *walk->directories);
     walk->directories = directories;
     if (!grown) {
@@ -328,15 +329,6 @@ static int visit_plain(struct walker *w, struct listing *l, size_t i, const char
     return add_file(w, (struct atlas_walk_file){join("", path), real, false, *id});
 }
 
-static unsigned count_components(const char *path)
-{
-    unsigned n = 1;
-    for (; *path != '\0'; path++) {
-        n += *path == '/';
-    }
-    return n;
-}
-
 static int visit_entry(struct walker *w, struct listing *l, size_t i)
 {
     struct atlas_error cause = ATLAS_ERROR_INIT;
@@ -350,7 +342,7 @@ static int visit_entry(struct walker *w, struct listing *l, size_t i)
     if (is_ignored(w->crew, path, l->names[i])) {
         goto out;
     }
-    if (strlen(path) > ATLAS_MAX_PATH_BYTES || count_components(path) > ATLAS_MAX_PATH_DEPTH) {
+    if (strlen(path) > ATLAS_MAX_PATH_BYTES || atlas_path_depth(path) > ATLAS_MAX_PATH_DEPTH) {
         ATLAS_TRY(fail_at(w, ATLAS_E_LIMIT, path, "its path is too long or too deep"));
     }
     if (l->ids != NULL) {
@@ -424,14 +416,14 @@ static int look(void *context, unsigned worker, uint64_t item, struct atlas_erro
 static int look_ahead(struct walker *w, struct listing *l)
 {
     struct looks looks = {w->crew, l};
-    if (l->n < LONG_LISTING || w->crew->threads == 1) {
+    if (l->n < LONG_LISTING || w->crew->depth == 1) {
         return ATLAS_OK;
     }
     l->ids = calloc(l->n, sizeof *l->ids);
     if (l->ids == NULL) {
         return no_memory(w->error);
     }
-    return atlas_pool_for(w->crew->threads, (l->n + LOOKS - 1) / LOOKS, look, &looks, w->error);
+    return atlas_pool_for_deep(w->crew->threads, w->crew->depth, (l->n + LOOKS - 1) / LOOKS, look, &looks, w->error);
 }
 
 static int visit(struct walker *w, const struct place *at)
@@ -492,7 +484,7 @@ static bool next_place(struct crew *crew, struct place *ret_place)
     return true;
 }
 
-static void work(void *context, unsigned worker)
+static void work(void *context, unsigned worker, struct atlas_pool *pool)
 {
     struct crew *crew = context;
     struct walker *w = &crew->walkers[worker];
@@ -501,7 +493,11 @@ static void work(void *context, unsigned worker)
     while (next_place(crew, &at)) {
         crew->busy++;
         atlas_monitor_leave(crew->monitor);
+        uint64_t sleeps = atlas_pool_sleeps();
         int rc = visit(w, &at);
+        if (atlas_pool_sleeps() != sleeps) {
+            atlas_pool_more(pool);
+        }
         free(at.path);
         free(at.real);
         atlas_monitor_enter(crew->monitor);
@@ -518,11 +514,11 @@ static void work(void *context, unsigned worker)
 static int crew_init(struct crew *crew, struct atlas_error *error)
 {
     int rc;
-    crew->walkers = calloc(crew->threads, sizeof *crew->walkers);
+    crew->walkers = calloc(crew->depth, sizeof *crew->walkers);
     if (crew->walkers == NULL) {
         return no_memory(error);
     }
-    for (unsigned i = 0; i < crew->threads; i++) {
+    for (unsigned i = 0; i < crew->depth; i++) {
         struct walker *w = &crew->walkers[i];
         *w = (struct walker){.crew = crew, .part = ATLAS_WALK_INIT, .own = ATLAS_ERROR_INIT};
         w->walk = &w->part;
@@ -542,32 +538,32 @@ static void crew_release(struct crew *crew)
         free(crew->todo[crew->n_todo].real);
     }
     free(crew->todo);
-    for (unsigned i = 0; crew->walkers != NULL && i < crew->threads; i++) {
+    for (unsigned i = 0; crew->walkers != NULL && i < crew->depth; i++) {
         atlas_walk_release(&crew->walkers[i].part);
     }
     free(crew->walkers);
     atlas_monitor_free(crew->monitor);
 }
 
-static int run_with(int root, const struct atlas_span *ignore, size_t n_ignore, unsigned threads,
+static int run_with(int root, const struct atlas_span *ignore, size_t n_ignore, unsigned threads, unsigned depth,
                     struct atlas_walk *ret_walk, struct atlas_error *error)
 {
     struct atlas_walk walk = ATLAS_WALK_INIT;
     struct crew crew = {.root = root, .scope = &walk.scope, .ignore = ignore, .n_ignore = n_ignore,
-                        .threads = threads, .rc = ATLAS_OK};
+                        .threads = threads, .depth = depth, .rc = ATLAS_OK};
     int rc;
     walk.scope.root = root;
     ATLAS_TRY(crew_init(&crew, error));
-    atlas_pool_run(threads, work, &crew);
-    for (unsigned i = 0; crew.rc < 0 && i < threads; i++) {
+    atlas_pool_run_deep(threads, depth, work, &crew);
+    for (unsigned i = 0; crew.rc < 0 && i < depth; i++) {
         const struct atlas_error *cause = &crew.walkers[i].own;
         if (cause->code < 0) {
             ATLAS_TRY(atlas_error_set(error, cause->code, cause->where, "%s", cause->text));
         }
     }
     ATLAS_TRY(crew.rc);
-    for (unsigned step = 1; step < threads; step *= 2) {
-        for (unsigned i = 0; i + step < threads; i += 2 * step) {
+    for (unsigned step = 1; step < depth; step *= 2) {
+        for (unsigned i = 0; i + step < depth; i += 2 * step) {
             ATLAS_TRY(atlas_walk_take_part(&crew.walkers[i].part, &crew.walkers[i + step].part, error));
         }
     }
@@ -584,14 +580,15 @@ out:
 int atlas_walk_run(int root, const struct atlas_span *ignore, size_t n_ignore, unsigned threads,
                    struct atlas_walk *ret_walk, struct atlas_error *error)
 {
+    unsigned depth = atlas_pool_depth(threads);
     int rc;
     ATLAS_TRY(check_ignore(ignore, n_ignore, error));
     threads = atlas_pool_threads(threads);
-    if (threads > 1 && run_with(root, ignore, n_ignore, threads, ret_walk, NULL) == ATLAS_OK) {
+    if (depth > 1 && run_with(root, ignore, n_ignore, threads, depth, ret_walk, NULL) == ATLAS_OK) {
         return ATLAS_OK;
     }
     /* Which of several errors threads meet first is chance: one thread alone always meets the same. */
-    ATLAS_TRY(run_with(root, ignore, n_ignore, 1, ret_walk, error));
+    ATLAS_TRY(run_with(root, ignore, n_ignore, 1, 1, ret_walk, error));
 out:
     return rc;
 }

@@ -23,7 +23,7 @@ struct atlas_walk_link {
     char *target; /* as the link has it */
 };
 
-/* A directory that was listed, as it was before. */
+/* A directory that was listed, as it was before; any later change shows. */
 struct atlas_walk_directory {
     char *real; /* relative to the root */
     struct atlas_file_id id;
@@ -57,6 +57,14 @@ void atlas_walk_release(struct atlas_walk *w);
 /* A path that two walks of the same directory disagree about (borrowed); NULL when they agree. */
 const char *atlas_walk_difference(const struct atlas_walk *before, const struct atlas_walk *after);
 
+/* Is every directory as it was when it was listed, so that no name has appeared, vanished or moved since? Then the walk
+ * is a picture of one moment, as far as names go. */
+bool atlas_walk_is_listed(const struct atlas_walk *w, unsigned threads);
+
+/* The same, and every file is the one that was listed, in the same version: what another walk would say, for less. The
+ * answer is no where there are links, or another file system than `device`. */
+bool atlas_walk_is_same(const struct atlas_walk *w, uint64_t device, unsigned threads);
+
 /* Is everything still as it was at `since` (nanoseconds on the clock that files are stamped from), with certainty?
  * Then the walk is a picture of one moment: no file had changed when it was looked at, and no directory has since.
  * Where there are links, or another file system than `device`, the answer is no. */
@@ -72,7 +80,8 @@ struct atlas_walk_opener {
 
 #define ATLAS_WALK_OPENER(w) ((struct atlas_walk_opener){(w), ATLAS_FILE_CLOSED, ATLAS_BUF_INIT, false})
 
-/* ATLAS_E_CHANGED: it is not there any more, or is something else now. */
+/* Whether it still is the file that was listed, and of what type, is for the caller to see. ATLAS_E_CHANGED: it is not
+ * there any more, or is something that cannot be opened now. */
 int atlas_walk_open(struct atlas_walk_opener *o, const struct atlas_walk_file *file, int *ret_fd,
                     struct atlas_error *error) ATLAS_MUST_CHECK;
 void atlas_walk_opener_release(struct atlas_walk_opener *o);

@@ -1,8 +1,10 @@
 #include "port/walk_parts.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/path.h"
+#include "port/pool.h"
 #include "port/volume.h"
 
 /* ------------------------------------------------------------------------------------------------- lists */
@@ -231,17 +233,100 @@ int atlas_walk_open(struct atlas_walk_opener *o, const struct atlas_walk_file *f
                     struct atlas_error *error)
 {
     struct atlas_error cause = ATLAS_ERROR_INIT;
-    char where[sizeof cause.where];
     const char *path = file->real != NULL ? file->real : file->path;
     const char *slash = strrchr(path, '/');
     const char *name = slash != NULL ? slash + 1 : path;
-    atlas_path_where(file->path, true, where, sizeof where);
-    int rc = opener_enter(o, path, slash != NULL ? (size_t)(slash - path) : 0, file->is_blob, where, &cause);
+    int rc = opener_enter(o, path, slash != NULL ? (size_t)(slash - path) : 0, file->is_blob, "", &cause);
     if (rc == ATLAS_OK) {
-        rc = atlas_file_open(o->dir, name, false, where, ret_fd, &cause);
+        rc = atlas_file_open_again(o->dir, name, "", ret_fd, &cause);
     }
-    if (rc == ATLAS_E_NOT_FOUND || rc == ATLAS_E_REFUSED) {
-        return atlas_error_set(error, ATLAS_E_CHANGED, where, "vanished or was replaced while the directory was read");
+    if (rc < 0) { /* only now: a path takes long to encode */
+        char where[sizeof cause.where];
+        bool gone = rc == ATLAS_E_NOT_FOUND || rc == ATLAS_E_REFUSED;
+        atlas_path_where(file->path, true, where, sizeof where);
+        return atlas_error_set(error, gone ? ATLAS_E_CHANGED : rc, where, "%s",
+                               gone ? "vanished or was replaced while the directory was read" : cause.text);
     }
-    return rc < 0 ? atlas_error_set(error, rc, cause.where, "%s", cause.text) : ATLAS_OK;
+    return ATLAS_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------ look again */
+
+#define LOOKS 256 /* by one thread at a time */
+
+struct again {
+    const struct atlas_walk *walk;
+    atomic_bool differs;
+};
+
+static size_t end_of(uint64_t item, size_t n)
+{
+    return (size_t)(item + 1) * LOOKS < n ? (size_t)(item + 1) * LOOKS : n;
+}
+
+static int look_at_files(void *context, unsigned worker, uint64_t item, struct atlas_error *error)
+{
+    struct again *a = context;
+    struct atlas_walk_opener opener = ATLAS_WALK_OPENER(a->walk);
+    struct atlas_file_id now = {0};
+    bool differs = false;
+    (void)worker;
+    (void)error;
+    for (size_t i = (size_t)item * LOOKS; !differs && i < end_of(item, a->walk->n_files); i++) {
+        const struct atlas_walk_file *file = &a->walk->files[i];
+        const char *slash = strrchr(file->path, '/');
+        const char *name = slash != NULL ? slash + 1 : file->path;
+        size_t n = slash != NULL ? (size_t)(slash - file->path) : 0;
+        differs = opener_enter(&opener, file->path, n, false, "", NULL) < 0 ||
+                  atlas_file_stat(opener.dir, name, false, "", &now, NULL) < 0 ||
+                  !atlas_file_id_equal(&now, &file->id);
+    }
+    atlas_walk_opener_release(&opener);
+    if (differs) {
+        atomic_store(&a->differs, true);
+    }
+    return ATLAS_OK;
+}
+
+static int look_at_directories(void *context, unsigned worker, uint64_t item, struct atlas_error *error)
+{
+    struct again *a = context;
+    struct atlas_file_id now = {0};
+    (void)worker;
+    (void)error;
+    for (size_t i = (size_t)item * LOOKS; i < end_of(item, a->walk->n_directories); i++) {
+        const struct atlas_walk_directory *d = &a->walk->directories[i];
+        int fd = ATLAS_FILE_CLOSED;
+        if (atlas_file_open_beneath(a->walk->scope.root, d->real, "", &fd, NULL) < 0 ||
+            atlas_file_stat_fd(fd, "", &now, NULL) < 0 || !atlas_file_id_equal(&now, &d->id)) {
+            atomic_store(&a->differs, true);
+        }
+        atlas_file_close(&fd);
+    }
+    return ATLAS_OK;
+}
+
+static bool look_again(struct again *a, unsigned threads, size_t n, atlas_pool_item item)
+{
+    return atlas_pool_for(threads, (n + LOOKS - 1) / LOOKS, item, a, NULL) == ATLAS_OK && !atomic_load(&a->differs);
+}
+
+bool atlas_walk_is_listed(const struct atlas_walk *w, unsigned threads)
+{
+    struct again a = {.walk = w};
+    return look_again(&a, atlas_pool_threads(threads), w->n_directories, look_at_directories);
+}
+
+bool atlas_walk_is_same(const struct atlas_walk *w, uint64_t device, unsigned threads)
+{
+    struct again a = {.walk = w};
+    if (w->n_links != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < w->n_directories; i++) {
+        if (w->directories[i].id.device != device) {
+            return false;
+        }
+    }
+    return look_again(&a, atlas_pool_threads(threads), w->n_files, look_at_files) && atlas_walk_is_listed(w, threads);
 }

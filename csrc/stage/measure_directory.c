@@ -17,6 +17,9 @@ struct hand {
     uint8_t *scratch;
 };
 
+/* Files of at most a chunk are read and digested so many at a time, or fewer when that is a chunk of bytes. */
+#define GROUP_FILES 16
+
 /* What is to be done with a file. */
 enum { TO_READ = 0, IS_KNOWN, IS_KNOWN_VERITY, TO_CHECK, TO_KEEP, TO_KEEP_VERITY };
 
@@ -29,9 +32,12 @@ struct batch {
     struct atlas_meter *meter;
     size_t digest_size;
     uint8_t *digests;  /* flat digests of all files in their order, then their trees */
-    size_t *order;     /* large files first */
+    size_t *order;     /* large files, then those of more than a chunk, then small ones */
     size_t n_large;
+    size_t n_medium;
     size_t n_order;
+    size_t *groups;     /* where in order each group of small files begins, and where the last one ends */
+    size_t n_groups;
     const size_t *todo; /* the part of order that is being worked on */
     unsigned inner;     /* threads inside one file */
     struct hand hands[ATLAS_MAX_THREADS];
@@ -67,7 +73,7 @@ static int hand_init(struct hand *h, const struct batch *b, struct atlas_error *
     }
     ATLAS_TRY(atlas_sink_init(&h->sink, b->options, error));
     h->opener = ATLAS_WALK_OPENER(b->walk);
-    h->scratch = malloc(ATLAS_CHUNK_SIZE);
+    h->scratch = malloc(ATLAS_CHUNK_SIZE + 1); /* and the byte that an empty file is asked for */
     h->ready = true;
     if (h->scratch == NULL) {
         return no_memory(error);
@@ -85,6 +91,12 @@ static void hand_release(struct hand *h)
     }
 }
 
+static void set_digests(struct batch *b, size_t file, const struct atlas_measurement *m)
+{
+    memcpy(b->digests + file * b->digest_size, m->flat.b, b->digest_size);
+    memcpy(b->digests + (b->walk->n_files + file) * b->digest_size, m->tree.b, b->digest_size);
+}
+
 /* A file was read: is it what the cache said, and may it be remembered? */
 static void after_one(struct batch *b, size_t index, const struct atlas_measurement *m,
                       const struct atlas_memory_look *look)
@@ -100,6 +112,15 @@ static void after_one(struct batch *b, size_t index, const struct atlas_measurem
     }
 }
 
+/* The error names the file: only now, because a path takes long to encode. */
+static int fail_at(const struct atlas_walk_file *file, int code, const char *text, struct atlas_error *error)
+{
+    char where[sizeof error->where];
+    atlas_path_where(file->path, true, where, sizeof where);
+    return atlas_error_set(error, code, where, "%s", text);
+}
+
+/* A file of more than a chunk. */
 static int measure_one(void *context, unsigned worker, uint64_t i, struct atlas_error *error)
 {
     struct batch *b = context;
@@ -118,8 +139,7 @@ static int measure_one(void *context, unsigned worker, uint64_t i, struct atlas_
                                     .scratch = h->scratch, .threads = b->inner, .meter = b->meter,
                                     .is_caller = worker == 0};
     ATLAS_TRY(atlas_measure_open_file(&job, &m, error));
-    memcpy(b->digests + index * b->digest_size, m.flat.b, b->digest_size);
-    memcpy(b->digests + (b->walk->n_files + index) * b->digest_size, m.tree.b, b->digest_size);
+    set_digests(b, index, &m);
     after_one(b, index, &m, &look);
     if (worker == 0) {
         ATLAS_TRY(atlas_meter_tick(b->meter, false, error));
@@ -129,37 +149,133 @@ out:
     return rc;
 }
 
+/* Is the open file the one that was listed, and of that version? */
+static int check_version(int fd, const struct atlas_walk_file *file, bool is_read, struct atlas_error *error)
+{
+    struct atlas_file_id id = {0};
+    int rc = is_read ? atlas_file_stat_fd(fd, "", &id, error) : atlas_file_settle(fd, "", &id, error);
+    if (rc == ATLAS_OK && !atlas_file_id_equal(&id, &file->id)) {
+        return atlas_error_set(error, ATLAS_E_CHANGED, "", "changed while the directory was read");
+    }
+    return rc;
+}
+
+/* All of a small file. Whether it changed meanwhile shows when everything is looked at once more; that may be spared
+ * where only files that the cache knows were read, so there it is looked at here. A file that claims to be empty (in
+ * /proc they do) is asked for a byte. */
+static int read_small(struct batch *b, struct hand *h, size_t index, uint8_t *bytes, struct atlas_memory_look *ret_look,
+                      struct atlas_error *error)
+{
+    const struct atlas_walk_file *file = &b->walk->files[index];
+    struct atlas_error cause = ATLAS_ERROR_INIT;
+    size_t size = (size_t)file->id.size;
+    size_t got = 0;
+    int fd = ATLAS_FILE_CLOSED;
+    int rc = atlas_walk_open(&h->opener, file, &fd, error);
+    if (rc < 0) {
+        return rc;
+    }
+    *ret_look = atlas_memory_look(b->memory, fd);
+    ATLAS_TRY(check_version(fd, file, false, &cause));
+    ATLAS_TRY(atlas_file_read(fd, 0, bytes, size != 0 ? size : 1, "", &got, &cause));
+    if (got != size) {
+        ATLAS_TRY(atlas_error_set(&cause, ATLAS_E_CHANGED, "", "changed while it was read"));
+    }
+    if (b->states[index] == TO_CHECK) {
+        ATLAS_TRY(check_version(fd, file, true, &cause));
+    }
+out:
+    atlas_file_close(&fd);
+    return rc < 0 ? fail_at(file, rc, cause.text, error) : ATLAS_OK;
+}
+
+/* Some small files: first they are all read, then they are all digested. */
+static int measure_group(void *context, unsigned worker, uint64_t group, struct atlas_error *error)
+{
+    struct batch *b = context;
+    struct hand *h = &b->hands[worker];
+    const size_t *files = b->order + b->groups[group];
+    size_t n = b->groups[group + 1] - b->groups[group];
+    struct atlas_memory_look looks[GROUP_FILES];
+    struct atlas_measurement m;
+    uint8_t *bytes;
+    int rc;
+    ATLAS_TRY(hand_init(h, b, error));
+    bytes = h->scratch;
+    for (size_t i = 0; i < n; i++) {
+        size_t size = (size_t)b->walk->files[files[i]].id.size;
+        ATLAS_TRY(read_small(b, h, files[i], bytes, &looks[i], error));
+        bytes += size;
+        atomic_fetch_add(&b->meter->done, size);
+        if (worker == 0) {
+            ATLAS_TRY(atlas_meter_tick(b->meter, false, error));
+        }
+    }
+    bytes = h->scratch;
+    for (size_t i = 0; i < n; i++) {
+        size_t size = (size_t)b->walk->files[files[i]].id.size;
+        ATLAS_TRY(atlas_sink_whole(&h->sink, atlas_span_of(bytes, size), &m, error));
+        set_digests(b, files[i], &m);
+        after_one(b, files[i], &m, &looks[i]);
+        bytes += size;
+    }
+out:
+    return rc;
+}
+
+/* Put the files of these sizes that are to be read into the order. */
+static size_t put_in_order(struct batch *b, size_t next, uint64_t smallest, uint64_t largest)
+{
+    for (size_t i = 0; i < b->walk->n_files; i++) {
+        uint64_t size = b->walk->files[i].id.size;
+        if (size >= smallest && size <= largest && !is_known(b, i)) {
+            b->order[next++] = i;
+        }
+    }
+    return next;
+}
+
+static void make_groups(struct batch *b)
+{
+    uint64_t bytes = 0;
+    size_t files = 0;
+    b->n_groups = 0;
+    for (size_t i = b->n_large + b->n_medium; i < b->n_order; i++) {
+        uint64_t size = b->walk->files[b->order[i]].id.size;
+        if (files == 0 || files == GROUP_FILES || bytes + size > ATLAS_CHUNK_SIZE) {
+            b->groups[b->n_groups++] = i;
+            bytes = files = 0;
+        }
+        bytes += size;
+        files++;
+    }
+    b->groups[b->n_groups] = b->n_order;
+}
+
 /* Sum of all sizes, and the order to work in. */
 static int batch_plan(struct batch *b, struct atlas_error *error)
 {
-    const struct atlas_walk *walk = b->walk;
     uint64_t total = 0;
-    b->n_large = 0;
-    for (size_t i = 0; i < walk->n_files; i++) {
-        uint64_t size = walk->files[i].id.size;
+    for (size_t i = 0; i < b->walk->n_files; i++) {
+        uint64_t size = b->walk->files[i].id.size;
         if (size > (uint64_t)INT64_MAX - total) {
             return atlas_error_set(error, ATLAS_E_LIMIT, "", "more bytes than can be counted");
         }
         total += size;
-        if (size >= LARGE_FILE && !is_known(b, i)) {
-            b->order[b->n_large++] = i;
-        }
     }
-    size_t next = b->n_large;
-    for (size_t i = 0; i < walk->n_files; i++) {
-        if (walk->files[i].id.size < LARGE_FILE && !is_known(b, i)) {
-            b->order[next++] = i;
-        }
-    }
-    b->n_order = next;
+    b->n_large = put_in_order(b, 0, LARGE_FILE, UINT64_MAX);
+    b->n_medium = put_in_order(b, b->n_large, ATLAS_CHUNK_SIZE + 1, LARGE_FILE - 1) - b->n_large;
+    b->n_order = put_in_order(b, b->n_large + b->n_medium, 0, ATLAS_CHUNK_SIZE);
     b->meter->total = total;
+    make_groups(b);
     return ATLAS_OK;
 }
 
-/* Large files first, several at a time with the threads shared out; then the small ones, one thread each. */
+/* Large files first, several at a time with the threads shared out; then the others, one thread each. */
 static int batch_run(struct batch *b, struct atlas_error *error)
 {
     unsigned threads = atlas_pool_threads(b->options->threads);
+    unsigned depth = atlas_pool_depth(b->options->threads);
     int rc;
     ATLAS_TRY(batch_plan(b, error));
     unsigned outer = b->n_large < threads ? (unsigned)b->n_large : threads;
@@ -168,7 +284,8 @@ static int batch_run(struct batch *b, struct atlas_error *error)
     ATLAS_TRY(atlas_pool_for(outer, b->n_large, measure_one, b, error));
     b->todo = b->order + b->n_large;
     b->inner = 1;
-    ATLAS_TRY(atlas_pool_for(threads, b->n_order - b->n_large, measure_one, b, error));
+    ATLAS_TRY(atlas_pool_for_deep(threads, depth, b->n_medium, measure_one, b, error));
+    ATLAS_TRY(atlas_pool_for_deep(threads, depth, b->n_groups, measure_group, b, error));
 out:
     return rc;
 }
@@ -204,8 +321,9 @@ static int batch_look_up(struct batch *b, struct atlas_error *error)
     int rc = ATLAS_OK;
     b->digests = malloc(2 * n * b->digest_size + 1);
     b->order = malloc((n + 1) * sizeof *b->order);
+    b->groups = malloc((n + 1) * sizeof *b->groups);
     b->states = calloc(n + 1, sizeof *b->states);
-    if (b->digests == NULL || b->order == NULL || b->states == NULL) {
+    if (b->digests == NULL || b->order == NULL || b->groups == NULL || b->states == NULL) {
         return no_memory(error);
     }
     if (b->memory->use != NULL) {
@@ -273,6 +391,7 @@ static void batch_release(struct batch *b)
     }
     free(b->digests);
     free(b->order);
+    free(b->groups);
     free(b->states);
     free(b);
 }

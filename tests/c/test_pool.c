@@ -72,6 +72,40 @@ TEST(an_error_that_is_already_there_stays)
     CHECK(error.code == ATLAS_E_ARG);
 }
 
+static int wait_for_a_disk(void *context, unsigned worker, uint64_t i, struct atlas_error *error)
+{
+    usleep(500);
+    return count(context, worker, i, error);
+}
+
+static unsigned workers_of(struct tally *t)
+{
+    unsigned n = 0;
+    for (size_t i = 0; i < ATLAS_MAX_THREADS; i++) {
+        n += atomic_load(&t->workers[i]) != 0;
+    }
+    return n;
+}
+
+TEST(items_that_wait_get_more_threads_and_others_do_not)
+{
+    static struct tally t;
+    CHECK_OK(atlas_pool_for_deep(2, 8, ITEMS, count, &t, NULL));
+    CHECK(workers_of(&t) <= 2);
+    for (unsigned threads = 0; threads <= 3; threads++) {
+        memset(&t, 0, sizeof t);
+        CHECK_OK(atlas_pool_for_deep(threads, 8, 200, wait_for_a_disk, &t, NULL));
+        CHECK(workers_of(&t) == 8);
+        for (size_t i = 0; i < ITEMS; i++) {
+            CHECK(atomic_load(&t.seen[i]) == (i < 200));
+        }
+    }
+    memset(&t, 0, sizeof t);
+    t.fails[0] = 1 + 100;
+    CHECK_ERR(atlas_pool_for_deep(1, 8, ITEMS, wait_for_a_disk, &t, NULL), ATLAS_E_IO);
+    CHECK(atlas_pool_depth(3) == 3 && atlas_pool_depth(0) >= atlas_pool_threads(0));
+}
+
 static void note_worker(void *context, unsigned worker)
 {
     atomic_uint *workers = context;

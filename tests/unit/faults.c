@@ -25,6 +25,9 @@ static ssize_t faulty_pread(const char *symbol, int fd, void *buffer, size_t n, 
     ssize_t (*real)(int, void *, size_t, off_t);
     *(void **)&real = dlsym(RTLD_NEXT, symbol);
     calls++;
+    if (is("slow")) { /* a disk that has to be waited for */
+        usleep(2000);
+    }
     if (is("eio") && offset + (off_t)n > (2 << 20)) {
         errno = EIO;
         return -1;

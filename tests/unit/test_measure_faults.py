@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -35,9 +36,9 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def answer(library: Path, fault: str, path: Path, kind: str = "file", threads: int = 4) -> str:
+def answer(library: Path, fault: str, path: Path, kind: str = "file", threads: int = 4, *, before: str = "") -> str:
     environment = {**os.environ, "LD_PRELOAD": str(library), "ATLAS_FAULT": fault}
-    command = [sys.executable, "-c", PROGRAM, path, kind, str(threads)]
+    command = [sys.executable, "-c", before + PROGRAM, path, kind, str(threads)]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -106,6 +107,26 @@ def test_a_read_error_inside_a_directory_names_the_file(library: Path, file: Pat
     text = answer(library, "eio", file.parent, "directory")
     assert text == "ATLAS_E_IO file: cannot read it: Input/output error"
     assert answer(library, "none", file.parent, "directory") == str(directory({b"file": DATA, b"small": b"small"}))
+
+
+def test_a_disk_that_has_to_be_waited_for_is_asked_by_more_threads(library: Path, tmp_path: Path) -> None:
+    """However few the cores are; with the same answer."""
+    files = {}
+    for i in range(700):
+        files[b"%02d/%03d" % (i % 7, i)] = data = os.urandom(i)
+        path = tmp_path / "data" / f"{i % 7:02}" / f"{i:03}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    (tmp_path / "data" / "big").write_bytes(DATA)
+    expected = str(directory({**files, b"big": DATA}))
+    start = time.monotonic()
+    assert answer(library, "slow", tmp_path / "data", "directory", threads=1) == expected
+    alone = time.monotonic() - start
+    start = time.monotonic()
+    assert answer(library, "slow", tmp_path / "data", "directory", threads=0) == expected
+    assert time.monotonic() - start < alone / 2
+    few = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))\n"
+    assert answer(library, "slow", tmp_path / "data", "directory", threads=0, before=few) == expected
 
 
 def test_a_directory_that_cannot_be_listed_to_its_end_is_an_error(library: Path, tmp_path: Path) -> None:
