@@ -128,59 +128,34 @@ static int walk_range(struct atlas_part *p, const struct atlas_walk *walk, const
 
 /* --------------------------------------------------------------------------------------------------- file */
 
-/* So many chunks are digested before their digests go into the tree, so many by one thread at a time; memory stays
- * below BATCH digests and MAX_BUFFERS chunks. */
+/* So many chunks are digested before their digests go into the tree: memory stays bounded. */
 #define BATCH ((uint64_t)4096)
-#define MAX_BUFFERS 48u
-#define ITEM_CHUNKS 4u
 
 struct blocks {
-    int fd;
-    const char *where;
-    int alg;
-    uint64_t size;
-    uint64_t first; /* of the batch */
-    uint64_t n;
-    unsigned item;    /* chunks of one item */
-    uint8_t *buffers; /* `item` chunks for each thread */
-    uint8_t *digests; /* of the batch */
+    struct atlas_chunks chunks; /* of the batch */
+    uint8_t *digests;
     struct atlas_meter *meter;
 };
 
-static int blocks_item(void *context, unsigned worker, uint64_t i, struct atlas_error *error)
+static int blocks_done(void *context, unsigned worker, uint64_t bytes, struct atlas_error *error)
 {
-    struct blocks *b = context;
-    uint8_t *bytes = b->buffers + (size_t)worker * b->item * ATLAS_CHUNK_SIZE;
-    struct atlas_buf digests = ATLAS_BUF_INIT;
-    uint64_t chunk = i * b->item;
-    uint64_t offset = (b->first + chunk) * ATLAS_CHUNK_SIZE;
-    uint64_t end = smaller((b->first + smaller(chunk + b->item, b->n)) * ATLAS_CHUNK_SIZE, b->size);
-    size_t got = 0;
-    int rc;
-    ATLAS_TRY(atlas_file_read(b->fd, offset, bytes, (size_t)(end - offset), b->where, &got, error));
-    if (got != end - offset) {
-        ATLAS_TRY(atlas_error_set(error, ATLAS_E_CHANGED, b->where, "became shorter while it was read"));
-    }
-    ATLAS_TRY(atlas_chunk_digests(b->alg, 1, atlas_span_of(bytes, got), &digests, error));
-    memcpy(b->digests + (size_t)chunk * atlas_alg_size(b->alg), digests.p, digests.n);
-    atomic_fetch_add(&b->meter->done, got);
-    if (worker == 0) {
-        ATLAS_TRY(atlas_meter_tick(b->meter, false, error));
-    }
-out:
-    atlas_buf_release(&digests);
-    return rc;
+    const struct blocks *b = context;
+    atomic_fetch_add(&b->meter->done, bytes);
+    return worker == 0 ? atlas_meter_tick(b->meter, false, error) : ATLAS_OK;
 }
 
 static int blocks_run(struct blocks *b, unsigned threads, const struct atlas_part *p, struct atlas_merkle_range *range,
                       struct atlas_error *error)
 {
-    size_t size = atlas_alg_size(b->alg);
+    size_t size = atlas_alg_size(p->alg);
+    uint64_t n;
     int rc = ATLAS_OK;
-    for (b->first = p->first; b->first < p->end; b->first += b->n) {
-        b->n = smaller(BATCH, p->end - b->first);
-        ATLAS_TRY(atlas_pool_for(threads, (b->n + b->item - 1) / b->item, blocks_item, b, error));
-        for (uint64_t i = 0; i < b->n; i++) {
+    for (uint64_t first = p->first; first < p->end; first += n) {
+        n = smaller(BATCH, p->end - first);
+        b->chunks.offset = first * ATLAS_CHUNK_SIZE;
+        b->chunks.size = smaller(n * ATLAS_CHUNK_SIZE, p->size - b->chunks.offset);
+        ATLAS_TRY(atlas_chunks_digest(&b->chunks, threads, b->digests, error));
+        for (uint64_t i = 0; i < n; i++) {
             struct atlas_span digest = atlas_span_of(b->digests + (size_t)i * size, size);
             ATLAS_TRY(atlas_merkle_range_append(range, digest, error));
         }
@@ -195,25 +170,21 @@ static int measure_blocks(int fd, const char *where, const struct atlas_measure_
                           struct atlas_error *error)
 {
     struct atlas_merkle_range range;
-    unsigned threads = atlas_pool_threads(options->threads);
-    struct blocks b = {.fd = fd, .where = where, .alg = p->alg, .size = p->size, .meter = meter};
+    struct blocks b = {.meter = meter};
     int rc = ATLAS_OK;
-    threads = threads < MAX_BUFFERS ? threads : MAX_BUFFERS;
-    b.item = threads * ITEM_CHUNKS <= MAX_BUFFERS ? ITEM_CHUNKS : MAX_BUFFERS / threads;
-    b.buffers = malloc((size_t)threads * b.item * ATLAS_CHUNK_SIZE);
+    b.chunks = (struct atlas_chunks){.alg = p->alg, .chunk = ATLAS_CHUNK_SIZE, .fd = fd, .where = where,
+                                     .done = blocks_done, .context = &b};
     b.digests = malloc((size_t)BATCH * ATLAS_DIGEST_MAX);
-    if (b.buffers == NULL || b.digests == NULL) {
-        rc = no_memory(error);
-        goto out;
+    if (b.digests == NULL) {
+        return no_memory(error);
     }
     atlas_merkle_range_init(&range, p->alg, p->first);
-    ATLAS_TRY(blocks_run(&b, threads, p, &range, error));
+    ATLAS_TRY(blocks_run(&b, atlas_pool_threads(options->threads), p, &range, error));
     for (size_t i = 0; i < range.n_nodes; i++) {
         atlas_part_write_node(atlas_span_of(range.nodes[i].hash, atlas_alg_size(p->alg)), record);
     }
     ATLAS_TRY(atlas_buf_check(record, error));
 out:
-    free(b.buffers);
     free(b.digests);
     return rc;
 }

@@ -56,6 +56,17 @@ int atlas_sink_finish(struct atlas_sink *s, struct atlas_measurement *ret_measur
 int atlas_sink_whole(struct atlas_sink *s, struct atlas_span bytes, struct atlas_measurement *ret_measurement,
                      struct atlas_error *error) ATLAS_MUST_CHECK;
 
+/* Files of at most a chunk, several at a time: that is what fills the lanes of a core. For one thread. */
+#define ATLAS_SMALL_MAX 64
+struct atlas_small;
+int atlas_small_new(int alg, struct atlas_small **ret_small, struct atlas_error *error) ATLAS_MUST_CHECK;
+void atlas_small_free(struct atlas_small *s);
+
+/* Flat digest and tree of each of up to ATLAS_SMALL_MAX files; no root of OMS. After an error it is good for
+ * nothing. */
+int atlas_small_digest(struct atlas_small *s, const struct atlas_span *files, size_t n,
+                       struct atlas_measurement *ret_measurements, struct atlas_error *error) ATLAS_MUST_CHECK;
+
 /* What to scan: the first `size` bytes of a regular file, or of memory. */
 struct atlas_scan_source {
     int fd;

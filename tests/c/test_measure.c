@@ -2,7 +2,7 @@
  * tests/unit/test_measure*.py. */
 #include "base/buf.h"
 #include "folder.h"
-#include "stage/measure.h"
+#include "stage/measure_scan.h"
 #include "test.h"
 
 #define MAX_SIZE (3 * ATLAS_CHUNK_SIZE + 5)
@@ -198,4 +198,35 @@ TEST(a_measurer_that_was_cancelled_is_spent)
     CHECK_ERR(atlas_measurer_update(s, ATLAS_LIT("more"), NULL), ATLAS_E_ARG);
     CHECK_ERR(atlas_measurer_finish(s, &m, NULL), ATLAS_E_ARG);
     atlas_measurer_free(s);
+}
+
+TEST(small_files_side_by_side_have_the_digests_that_they_have_alone)
+{
+    static const size_t sizes[] = {0, 1, 63, 64, 65, 4096, 110000, ATLAS_CHUNK_SIZE - 1, ATLAS_CHUNK_SIZE};
+    static const int algs[] = {ATLAS_SHA256, ATLAS_SHA384, ATLAS_SHA512};
+    static struct atlas_measurement together[ATLAS_SMALL_MAX];
+    struct atlas_span files[ATLAS_SMALL_MAX];
+    for (size_t a = 0; a < sizeof algs / sizeof algs[0]; a++) {
+        struct atlas_small *small = NULL;
+        CHECK_OK(atlas_small_new(algs[a], &small, NULL));
+        for (size_t n = 0; n <= ATLAS_SMALL_MAX; n = 2 * n + 1) {
+            for (size_t i = 0; i < n; i++) {
+                files[i] = atlas_span_of(content() + i, sizes[(i + n) % (sizeof sizes / sizeof sizes[0])]);
+            }
+            CHECK_OK(atlas_small_digest(small, files, n, together, NULL));
+            for (size_t i = 0; i < n; i++) {
+                struct atlas_measure_options options = {.alg = algs[a], .threads = 1, .flat = true, .tree = true};
+                struct atlas_measurer *s = NULL;
+                struct atlas_measurement alone;
+                CHECK_OK(atlas_measurer_new(&options, &s, NULL));
+                CHECK_OK(atlas_measurer_update(s, files[i], NULL));
+                CHECK_OK(atlas_measurer_finish(s, &alone, NULL));
+                atlas_measurer_free(s);
+                CHECK(together[i].size == files[i].n && atlas_digest_equal(&together[i].flat, &alone.flat) &&
+                      atlas_digest_equal(&together[i].tree, &alone.tree));
+            }
+        }
+        CHECK_ERR(atlas_small_digest(small, files, ATLAS_SMALL_MAX + 1, together, NULL), ATLAS_E_ARG);
+        atlas_small_free(small);
+    }
 }
