@@ -257,6 +257,7 @@ def survived(base: Path, vkey: str, submitted: list[bytes], acknowledged: int) -
     """The log after a crash: what was acknowledged is there, nothing is that was not submitted, and it goes on."""
     public = (base / "log" / "checkpoint").read_bytes()
     before = open_checkpoint(public, [vkey], where="")
+    assert before.size >= acknowledged, f"{acknowledged} acknowledged, and in public {before.size}"
     tree = Tree(Folder(base / "log"), before.size, before.root)
     for i in range(-(-before.size // 256)):
         tree.entries(i)  # whoever reads before the log is opened again finds every tile
@@ -273,11 +274,19 @@ def survived(base: Path, vkey: str, submitted: list[bytes], acknowledged: int) -
 
 
 def enumerate_crashes(
-    base: Path, changes: list[Change], vkey: str, submitted: list[bytes], work: Path, *, samples: int, share: float
+    base: Path,
+    changes: list[Change],
+    vkey: str,
+    submitted: list[bytes],
+    work: Path,
+    *,
+    samples: int,
+    share: float,
+    start: int = 0,
 ) -> tuple[int, set[int]]:
     """Check every state that a crash may leave; how many there were, and the sizes that were recovered.
 
-    share: of the states, by a chance that is the same every time.
+    share: of the states, by a chance that is the same every time. start: the first change that is followed by one.
     """
     disk = Disk(base)
     chance = random.Random(1)
@@ -288,6 +297,8 @@ def enumerate_crashes(
         disk.apply(change)
         if change.kind == "mark":
             acknowledged = max(acknowledged, int(change.path))
+        if number < start:
+            continue
         for choice in choices(disk.effects(), chance, samples):
             files = disk.after(choice)
             name = hashlib.sha256(repr((acknowledged, sorted(files.items()))).encode()).digest()

@@ -33,9 +33,11 @@ static int tell_tile(struct checker *c, const struct atlas_tile *tile, const cha
 {
     struct atlas_error what = ATLAS_ERROR_INIT;
     char path[ATLAS_TILE_PATH_MAX];
+    char where[LOG_WHERE_MAX];
     atlas_tile_path(tile, path);
-    log_where(c->log, path, what.where);
-    return tell(c, (atlas_error_set(&what, ATLAS_E_TILE, what.where, "%s", text), &what));
+    log_where(c->log, path, where);
+    atlas_error_set(&what, ATLAS_E_TILE, where, "%s", text);
+    return tell(c, &what);
 }
 
 /* Does the file hold these bytes? One that cannot be read, or is missing, does not. */
@@ -130,7 +132,49 @@ static int close_tiles(struct checker *c)
     return ATLAS_OK;
 }
 
-/* The hashes of a bundle that cannot be read are taken from their tile, so that the rest is checked all the same. */
+/* A hash of level 1, where it stands: in the edge, which was checked when the log was opened, or in a tile. */
+static bool is_in_level_1(struct checker *c, uint64_t index, const struct atlas_digest *hash)
+{
+    struct atlas_tile tile = {.level = 1, .index = index / ATLAS_TILE_WIDTH, .width = ATLAS_TILE_WIDTH};
+    struct atlas_buf bytes = ATLAS_BUF_INIT;
+    struct atlas_span hashes = atlas_buf_span(&c->tree->edge.tiles[1]);
+    if (tile.index != c->tree->size >> (2 * ATLAS_TILE_BITS) >> ATLAS_TILE_BITS) {
+        bool is_there = log_read_tile(c->log, &tile, &bytes, NULL) == ATLAS_OK;
+        hashes = is_there ? atlas_buf_span(&bytes) : ATLAS_SPAN_NONE;
+    }
+    hashes = atlas_span_sub(hashes, (index % ATLAS_TILE_WIDTH) * ATLAS_TILE_HASH, ATLAS_TILE_HASH);
+    bool same = atlas_span_equal(hashes, atlas_digest_span(hash));
+    atlas_buf_release(&bytes);
+    return same;
+}
+
+/* Where entries and their tile differ: is it the entries that are wrong? The level above knows. */
+static int judge_bundle(struct checker *c, uint64_t index, unsigned width, bool *ret_good)
+{
+    struct atlas_tile tile = {.index = index, .width = width};
+    struct atlas_span hashes = atlas_buf_span(&c->edge.tiles[0]);
+    struct atlas_buf there = ATLAS_BUF_INIT;
+    struct atlas_digest root;
+    int rc = ATLAS_OK;
+    *ret_good = false;
+    if (width < ATLAS_TILE_WIDTH) {
+        *ret_good = atlas_span_equal(hashes, atlas_buf_span(&c->tree->edge.tiles[0]));
+        goto out;
+    }
+    if (hashes.n == ATLAS_TILE_BYTES) {
+        *ret_good = log_read_tile(c->log, &tile, &there, NULL) == ATLAS_OK &&
+                    atlas_span_equal(atlas_buf_span(&there), hashes);
+        if (!*ret_good) {
+            ATLAS_TRY(log_subtree(hashes, &root, c->error));
+            *ret_good = is_in_level_1(c, index, &root);
+        }
+    }
+out:
+    atlas_buf_release(&there);
+    return rc;
+}
+
+/* The hashes of a bundle that is wrong are taken from their tile, so that the rest is checked all the same. */
 static int fall_back(struct checker *c, uint64_t index, unsigned width)
 {
     struct atlas_tile tile = {.index = index, .width = width};
@@ -143,28 +187,40 @@ static int fall_back(struct checker *c, uint64_t index, unsigned width)
     return atlas_buf_check(edge, c->error);
 }
 
+/* The hashes of a bundle's entries, as a tile. */
+static int hash_bundle(struct checker *c, struct atlas_span rest, unsigned width)
+{
+    struct atlas_span entry;
+    struct atlas_digest leaf;
+    int rc = ATLAS_OK;
+    for (unsigned n = 0; n < width && atlas_bundle_next(&rest, &entry); n++) {
+        ATLAS_TRY(atlas_merkle_leaf_with(&c->hasher, entry, &leaf, c->error));
+        atlas_buf_append(&c->edge.tiles[0], atlas_digest_span(&leaf));
+    }
+    if (rest.n != 0) {
+        atlas_buf_clear(&c->edge.tiles[0]); /* more than its entries, or less than whole ones */
+    }
+    rc = atlas_buf_check(&c->edge.tiles[0], c->error);
+out:
+    return rc;
+}
+
 static int check_bundle(struct checker *c, uint64_t index, unsigned width)
 {
     struct atlas_tile tile = {.level = ATLAS_TILE_ENTRIES, .index = index, .width = width};
     struct atlas_error what = ATLAS_ERROR_INIT;
     struct atlas_buf bundle = ATLAS_BUF_INIT;
-    struct atlas_span entry;
-    struct atlas_digest leaf;
-    unsigned n = 0;
+    bool good = false;
     int rc = log_read_tile(c->log, &tile, &bundle, &what);
     if (rc < 0) {
         ATLAS_TRY(tell(c, &what));
         ATLAS_TRY(fall_back(c, index, width));
         goto out;
     }
-    struct atlas_span rest = atlas_buf_span(&bundle);
-    for (; atlas_bundle_next(&rest, &entry); n++) {
-        ATLAS_TRY(atlas_merkle_leaf_with(&c->hasher, entry, &leaf, c->error));
-        atlas_buf_append(&c->edge.tiles[0], atlas_digest_span(&leaf));
-    }
-    ATLAS_TRY(atlas_buf_check(&c->edge.tiles[0], c->error));
-    if (rest.n != 0 || n != width) {
-        ATLAS_TRY(tell_tile(c, &tile, "does not hold as many entries as it must"));
+    ATLAS_TRY(hash_bundle(c, atlas_buf_span(&bundle), width));
+    ATLAS_TRY(judge_bundle(c, index, width, &good));
+    if (!good) {
+        ATLAS_TRY(tell_tile(c, &tile, "has other entries than those that are signed"));
         ATLAS_TRY(fall_back(c, index, width));
     }
     ATLAS_TRY(check_partials(c, &tile, atlas_buf_span(&bundle)));
