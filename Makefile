@@ -3,13 +3,15 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 ARGS ?=
+TRIALS ?= 10000
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 1); echo $$(( n < 4 ? n : 4 )))
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test soak lint clean
 
 help:
 	@echo 'make demo    the case study: train, sign, verify, tamper, see it refused     (ARGS=--quick for a tiny one)'
 	@echo 'make test    the whole test suite                                            (ARGS="-k name" for a part, JOBS=N)'
+	@echo 'make soak    what takes too long for that: 10,000 kills of a log              (TRIALS=N)'
 	@echo 'make setup   only what both need: system packages, .venv, the C core         (PYTHON=..., TORCH=...)'
 	@echo 'make lint    ruff, mypy, compiler warnings as errors, layering'
 	@echo 'make clean   remove what was built; .venv and demo-out go too'
@@ -22,6 +24,11 @@ demo: setup
 
 test: setup
 	@$(PY) -m pytest -n $(JOBS) $(ARGS)
+
+# Every state that a crash may leave, and writers killed at any moment, of the log.
+soak: setup
+	ATLAS_CRASH_SHARE=1 $(PY) -m pytest -q tests/integration/test_log_crash.py
+	$(PY) -m tests.log_kill --trials $(TRIALS)
 
 lint: setup
 	$(PY) -m ruff check .

@@ -13,7 +13,7 @@ import pytest
 from atlas.log import TileLog
 from tests.log_crash import ORIGIN, build_library, enumerate_crashes, in_memory, read_record, run_preloaded
 
-SHARE = float(os.environ.get("ATLAS_CRASH_SHARE", "0.04"))  # of all states; `make soak` takes all
+SHARE = float(os.environ.get("ATLAS_CRASH_SHARE", "0.02"))  # of all states; `make soak` takes all
 
 APPEND = """
 from atlas.log import TileLog
@@ -36,9 +36,9 @@ faults.fault_mark(str(TileLog(base + "/log", store=base + "/store").head().size)
 DIE = """
 from atlas.log import TileLog
 import shutil
-base, count, step, n = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), 0
+base, count, n = sys.argv[1], int(sys.argv[2]), 0
 while True:
-    n += step
+    n += 1
     copy = f"{base}-{n}"
     shutil.copytree(base, copy)
     child = os.fork()
@@ -101,9 +101,10 @@ def test_whatever_a_crash_keeps_of_what_was_not_flushed_no_acknowledged_entry_is
     assert {before, total} <= sizes, "both before and after the commits were seen"
 
 
-def killed_after_the_commit(place: Path, library: Path, before: int, count: int, step: int) -> list[Path]:
-    """Logs whose writer was killed at every `step`th change, after the new head was there and before all was done."""
-    done = run_preloaded(library, DIE, place / "base", count, step)
+def killed_after_the_commit(place: Path, library: Path, before: int, count: int) -> list[Path]:
+    """Logs whose writer was killed at any change after the new head was there, the first one before its name was
+    flushed."""
+    done = run_preloaded(library, DIE, place / "base", count)
     assert done.returncode == 0, done.stderr
     copies = [Path(line) for line in done.stdout.split()]
     head = b"\n%d\n" % (before + count)
@@ -111,22 +112,24 @@ def killed_after_the_commit(place: Path, library: Path, before: int, count: int,
     return [copy for copy in found if list((copy / "log" / ".state").glob("stage-*"))]
 
 
-def test_a_crash_of_the_recovery_loses_nothing_either(place: Path, library: Path) -> None:
+@pytest.mark.parametrize(("before", "count"), [(254, 4), (0, 1)], ids=str)
+def test_a_crash_of_the_recovery_loses_nothing_either(place: Path, library: Path, before: int, count: int) -> None:
     """Killed after the commit, before everything is in place; then, in the recovery or after it, the power goes, with
     whatever had not been flushed before the kill either."""
-    vkey = log_of(place / "base", 254)
-    killed = killed_after_the_commit(place, library, 254, 4, 3)
-    assert len(killed) > 4
-    for copy in killed if SHARE == 1 else killed[::4]:
+    vkey = log_of(place / "base", before)
+    killed = killed_after_the_commit(place, library, before, count)
+    assert len(killed) > 12
+    step, share = (7, min(1, 5 * SHARE)) if before == 0 else (15, SHARE)
+    for copy in killed if SHARE == 1 else killed[::step]:
         record = copy.with_name(copy.name + ".record")
         start = len(read_record(record, copy, place / "base"))
         done = run_preloaded(library, OPEN, copy)
         assert done.returncode == 0, done.stderr
         changes = read_record(record, copy, place / "base")
         _, sizes = enumerate_crashes(
-            place / "base", changes, vkey, submitted(258), place, samples=1, share=min(1, 2 * SHARE), start=start
+            place / "base", changes, vkey, submitted(before + count), place, samples=1, share=share, start=start
         )
-        assert 258 in sizes
+        assert before + count in sizes
 
 
 # --------------------------------------------------------------------------------------------------------------- errors
@@ -178,8 +181,11 @@ print("failed", errors, "of", n)
 """
 
 
-@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])
-@pytest.mark.parametrize(("before", "count"), [(0, 1), (250, 300)], ids=["one", "many"])
+@pytest.mark.parametrize(
+    ("number", "before", "count"),
+    [(errno.EIO, 0, 1), (errno.ENOSPC, 0, 1), (errno.EIO, 250, 300)],
+    ids=["EIO", "ENOSPC", "EIO of many files"],
+)
 def test_every_change_of_the_disk_that_fails_in_turn_is_an_error_and_loses_nothing(
     place: Path, library: Path, number: int, before: int, count: int
 ) -> None:
@@ -220,7 +226,7 @@ def test_every_change_of_a_recovery_that_fails_in_turn_is_an_error_and_loses_not
     place: Path, library: Path
 ) -> None:
     vkey = log_of(place / "base", 254)
-    killed = killed_after_the_commit(place, library, 254, 4, 4)[0]
+    killed = killed_after_the_commit(place, library, 254, 4)[4]
     done = run_preloaded(library, OPEN_SWEEP, killed, errno.EIO, vkey)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.split()[1]) > 15, done.stdout
