@@ -13,12 +13,16 @@
 struct hand {
     bool ready;
     struct atlas_sink sink;
+    struct atlas_small *small;
     struct atlas_walk_opener opener;
     uint8_t *scratch;
 };
 
-/* Files of at most a chunk are read and digested so many at a time, or fewer when that is a chunk of bytes. */
-#define GROUP_FILES 16
+/* Files of at most a chunk are read and digested so many at a time, or so many bytes: twice what fills the lanes of a
+ * core with files of 4 KiB, and once with those of 100 KiB. */
+#define GROUP_FILES 32
+#define GROUP_BYTES (2 * ATLAS_CHUNK_SIZE)
+_Static_assert(GROUP_FILES <= ATLAS_SMALL_MAX, "they are digested together");
 
 /* What is to be done with a file. */
 enum { TO_READ = 0, IS_KNOWN, IS_KNOWN_VERITY, TO_CHECK, TO_KEEP, TO_KEEP_VERITY };
@@ -73,11 +77,12 @@ static int hand_init(struct hand *h, const struct batch *b, struct atlas_error *
     }
     ATLAS_TRY(atlas_sink_init(&h->sink, b->options, error));
     h->opener = ATLAS_WALK_OPENER(b->walk);
-    h->scratch = malloc(ATLAS_CHUNK_SIZE + 1); /* and the byte that an empty file is asked for */
+    h->scratch = malloc(GROUP_BYTES + 1); /* and the byte that an empty file is asked for */
     h->ready = true;
     if (h->scratch == NULL) {
         return no_memory(error);
     }
+    ATLAS_TRY(atlas_small_new(b->options->alg, &h->small, error));
 out:
     return rc;
 }
@@ -86,6 +91,7 @@ static void hand_release(struct hand *h)
 {
     if (h->ready) {
         atlas_sink_release(&h->sink);
+        atlas_small_free(h->small);
         atlas_walk_opener_release(&h->opener);
         free(h->scratch);
     }
@@ -197,27 +203,26 @@ static int measure_group(void *context, unsigned worker, uint64_t group, struct 
     const size_t *files = b->order + b->groups[group];
     size_t n = b->groups[group + 1] - b->groups[group];
     struct atlas_memory_look looks[GROUP_FILES];
-    struct atlas_measurement m;
-    uint8_t *bytes;
+    struct atlas_measurement measured[GROUP_FILES];
+    struct atlas_span bytes[GROUP_FILES];
+    uint8_t *next;
     int rc;
     ATLAS_TRY(hand_init(h, b, error));
-    bytes = h->scratch;
+    next = h->scratch;
     for (size_t i = 0; i < n; i++) {
         size_t size = (size_t)b->walk->files[files[i]].id.size;
-        ATLAS_TRY(read_small(b, h, files[i], bytes, &looks[i], error));
-        bytes += size;
+        bytes[i] = atlas_span_of(next, size);
+        ATLAS_TRY(read_small(b, h, files[i], next, &looks[i], error));
+        next += size;
         atomic_fetch_add(&b->meter->done, size);
         if (worker == 0) {
             ATLAS_TRY(atlas_meter_tick(b->meter, false, error));
         }
     }
-    bytes = h->scratch;
+    ATLAS_TRY(atlas_small_digest(h->small, bytes, n, measured, error));
     for (size_t i = 0; i < n; i++) {
-        size_t size = (size_t)b->walk->files[files[i]].id.size;
-        ATLAS_TRY(atlas_sink_whole(&h->sink, atlas_span_of(bytes, size), &m, error));
-        set_digests(b, files[i], &m);
-        after_one(b, files[i], &m, &looks[i]);
-        bytes += size;
+        set_digests(b, files[i], &measured[i]);
+        after_one(b, files[i], &measured[i], &looks[i]);
     }
 out:
     return rc;
@@ -242,7 +247,7 @@ static void make_groups(struct batch *b)
     b->n_groups = 0;
     for (size_t i = b->n_large + b->n_medium; i < b->n_order; i++) {
         uint64_t size = b->walk->files[b->order[i]].id.size;
-        if (files == 0 || files == GROUP_FILES || bytes + size > ATLAS_CHUNK_SIZE) {
+        if (files == 0 || files == GROUP_FILES || bytes + size > GROUP_BYTES) {
             b->groups[b->n_groups++] = i;
             bytes = files = 0;
         }

@@ -59,6 +59,19 @@ static int digest_leaves(struct atlas_small *s, size_t n, struct atlas_measureme
     return atlas_streams_feed(s->feeds, used, error);
 }
 
+/* Longest first: then lanes that have no more work are few and soon done. */
+static void sort_feeds(struct atlas_feed *feeds, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        struct atlas_feed feed = feeds[i];
+        size_t at = i;
+        for (; at > 0 && feeds[at - 1].bytes.n < feed.bytes.n; at--) {
+            feeds[at] = feeds[at - 1];
+        }
+        feeds[at] = feed;
+    }
+}
+
 int atlas_small_digest(struct atlas_small *s, const struct atlas_span *files, size_t n,
                        struct atlas_measurement *ret_measurements, struct atlas_error *error)
 {
@@ -71,6 +84,7 @@ int atlas_small_digest(struct atlas_small *s, const struct atlas_span *files, si
         s->feeds[i].bytes = files[i];
         s->feeds[i].ret_digest = &ret_measurements[i].flat;
     }
+    sort_feeds(s->feeds, n);
     ATLAS_TRY(atlas_streams_feed(s->feeds, n, error));
     ATLAS_TRY(digest_leaves(s, n, ret_measurements, error));
 out:
