@@ -144,7 +144,14 @@ def attestation_binding(
     run: str | None = None,
 ) -> bytes: ...
 def attestation_write(
-    type: str, binding: bytes, results: bytes, /, *, collateral: Iterable[bytes] = (), event_log: bytes | None = None
+    type: str,
+    binding: bytes,
+    results: bytes,
+    /,
+    *,
+    collateral: Iterable[bytes] = (),
+    event_log: bytes | None = None,
+    runtime_log: bytes | None = None,
 ) -> bytes: ...
 def claim_attest(claim: bytes, assertions: bytes, attestation: bytes, /) -> tuple[bytes, bytes]: ...
 def claim_seal(urn: str, assertions: bytes, claim: bytes, cose: bytes, ancestors: list[bytes], /) -> bytes: ...

@@ -9,6 +9,7 @@ vouches for that claim (docs/manifest.md, "Hardware evidence"). No evidence is `
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from atlas import _core
 from atlas.errors import AtlasError, MalformedError, NotFound, SystemFailure, UsageError
 from atlas.files import StrPath, read_regular
+from atlas.runtime_log import FOLDER, REGISTER, Operation, RuntimeLog, event
 
 if TYPE_CHECKING:
     from atlas.attest import Appraisal
@@ -54,7 +56,8 @@ class Attest:
     `level`: "auto" records why there is none, "require" stops. `mode`: "session" or "artifact"; None: artifact where
     evidence is required, else session. `provider`: who is asked; "auto" is the kernel, then Azure's vTPM. `collateral`:
     what the vendor says (`atlas attest fetch`), stored with the evidence. `appraisal`: JSON; what `require` accepts.
-    `reports`, `event_log`, `tcti`, `chain`: where the kernel, the firmware, the TPM and its certificate are.
+    `reports`, `event_log`, `register`, `log_folder`, `tcti`, `chain`: where the kernel, the firmware's log, RTMR3, its
+    log, the TPM and its certificate are.
     """
 
     level: Level = "off"
@@ -64,6 +67,8 @@ class Attest:
     appraisal: bytes | None = None
     reports: StrPath | None = None
     event_log: StrPath | None = EVENT_LOG
+    register: StrPath = REGISTER
+    log_folder: StrPath = FOLDER
     tcti: str | None = None
     chain: StrPath | None = None
 
@@ -178,8 +183,9 @@ class Attester:
         self.mode: Mode = attest.wanted
         self._spki: bytes = _core.certificate_info(signer.chain[0])["spki"]
         self._run = run
-        self._log: bytes | None = None
+        self._event_log: bytes | None = None
         self._session: bytes | None = None
+        self._log: RuntimeLog | None = None
 
     def start(self) -> Appraisal | None:
         """Ask once, before anything depends on it. NotAttested when there is nothing to be had.
@@ -188,11 +194,28 @@ class Attester:
         under the vendor's own root, and returns what came of that.
         """
         session = _core.attestation_binding(self._spki, _now(), run=self._run)
-        evidence = self._collect(session)
+        evidence, lines = self._collect(session)
         if evidence.kind == "tdx":
-            self._log = _event_log(self.attest.event_log)
-        self._session = self._write(session, evidence)
-        return self._check(session, evidence) if self.attest.level == "require" else None
+            self._event_log = _event_log(self.attest.event_log)
+        self._session = self._write(session, evidence, lines)
+        return self._check(session, evidence, lines) if self.attest.level == "require" else None
+
+    @property
+    def keeps_log(self) -> bool:
+        return self._log is not None
+
+    def keep_log(self) -> None:
+        """In artifact mode, and where there is a register for it: begin the run-time log."""
+        log = RuntimeLog(Path(self.attest.register), Path(self.attest.log_folder))
+        if self.mode == "artifact" and log.offered:
+            log.start()
+            log.extend(event("run-start", run=self._run))
+            self._log = log
+
+    def tell(self, operation: Operation, **content: object) -> None:
+        """Add a line to the run-time log, if one is kept: the next manifest's evidence covers it."""
+        if self._log is not None:
+            self._log.extend(event(operation, **content))
 
     def assertion(self, claim: bytes) -> bytes:
         """The c2pa.attestation for a claim that has none yet."""
@@ -202,24 +225,27 @@ class Attester:
             return self._session
         partial, nonce = hashlib.sha256(claim).digest(), secrets.token_bytes(32)
         binding = _core.attestation_binding(self._spki, _now(), partial=partial, nonce=nonce)
-        return self._write(binding, self._collect(binding))
+        return self._write(binding, *self._collect(binding))
 
-    def _collect(self, binding: bytes) -> Evidence:
+    def _collect(self, binding: bytes) -> tuple[Evidence, bytes | None]:
+        """Evidence, and the lines that lead to its register."""
         collect = _COLLECT.get(self.attest.provider, _first)
         try:
-            return collect(self.attest, hashlib.sha512(binding).digest())
+            with self._log.frozen() if self._log is not None else contextlib.nullcontext() as lines:
+                return collect(self.attest, hashlib.sha512(binding).digest()), lines
         except NotAttested:
             raise
         except AtlasError as error:
             raise NotAttested(error.text, code=error.code, where=error.where, hint=error.hint) from error
 
-    def _write(self, binding: bytes, evidence: Evidence) -> bytes:
+    def _write(self, binding: bytes, evidence: Evidence, lines: bytes | None) -> bytes:
         return _core.attestation_write(
             f"{NAMESPACE}.{evidence.kind}",
             binding,
             evidence.raw,
             collateral=self._collateral(evidence),
-            event_log=self._log if evidence.kind == "tdx" else None,
+            event_log=self._event_log if evidence.kind == "tdx" else None,
+            runtime_log=lines if evidence.kind == "tdx" else None,
         )
 
     def _collateral(self, evidence: Evidence) -> list[bytes]:
@@ -227,7 +253,7 @@ class Attester:
 
         return [*self.attest.collateral, *(certificates(evidence.aux) if evidence.kind == "snp" else [])]
 
-    def _check(self, binding: bytes, evidence: Evidence) -> Appraisal:
+    def _check(self, binding: bytes, evidence: Evidence, lines: bytes | None) -> Appraisal:
         from atlas.attest import Collateral, verify
 
         collateral = self._collateral(evidence)
@@ -243,7 +269,8 @@ class Attester:
             at=int(time.time()),
             policy=self.attest.appraisal,
             report_data=hashlib.sha512(binding).digest(),
-            event_log=self._log,
+            event_log=self._event_log,
+            runtime_log=lines,
         )
         check_own(found, named=self.attest.appraisal is not None)
         return found

@@ -8,7 +8,9 @@ from atlas.claim import Gap, sign_manifest
 from atlas.errors import AtlasError
 from atlas.evidence import Attest, Attester, NotAttested
 from atlas.model import SignedManifest
+from atlas.record.ledger import Load
 from atlas.record.steps import Step
+from atlas.runtime_log import Operation
 
 if TYPE_CHECKING:
     from atlas.record.recorder import Recorder
@@ -51,6 +53,17 @@ class Attesting:
             gap = self._recorder.clean_gap(Gap(WHAT, f"not attested: {error.text}"))
             return sign_manifest(**claim | {"gaps": [*claim["gaps"], gap]})
 
+    def tell(self, operation: Operation, digest: object) -> None:
+        """A line in the run-time log, where one is kept."""
+        log = next((each for each in self._attesters.values() if each is not None and each.keeps_log), None)
+        if log is not None:
+            with self._recorder.guard("keeping the run-time log"):
+                log.tell(operation, digest=str(digest))
+
+    def read(self, load: Load) -> None:
+        data = load.measurement.kind == "directory" or load.role.endswith("data")
+        self.tell("dataset-open" if data else "model-load", load.measurement.tree or load.measurement.flat)
+
     def _attester(self, attest: Attest) -> Attester | None:
         signer = self._recorder.signer
         if attest.level == "off" or signer is None:
@@ -61,6 +74,9 @@ class Attesting:
 
     def _started(self, attest: Attest, attester: Attester) -> Attester | None:
         try:
+            if not any(each is not None and each.keeps_log for each in self._attesters.values()):
+                with self._recorder.guard("keeping the run-time log"):
+                    attester.keep_log()
             attester.start()
         except (AtlasError, OSError) as error:
             if attest.level == "require":

@@ -107,7 +107,7 @@ class Merger:
     def _on_load(self, process: str, record: Record, _rank: int | None) -> None:
         recorder = self._recorder
         sha256 = record.get("manifest")
-        recorder.ledger.add(
+        load = recorder.ledger.add(
             Load(
                 name=record["name"],
                 path=record["path"],
@@ -120,6 +120,7 @@ class Merger:
                 manifest=recorder.store.get(sha256) if sha256 else None,
             )
         )
+        recorder.attesting.read(load)
         recorder.inputs.measured.setdefault(record["path"], ())
 
     def _on_read(self, process: str, record: Record, _rank: int | None) -> None:

@@ -109,6 +109,7 @@ class Outputs:
             recorder.diary.output(output)
             self._keep(output)
             return
+        recorder.attesting.tell("checkpoint", output.measurement.flat)
         output.assembly = assemble(recorder, output)
         output.previous = self._previous(output)
         self._sign(output)
@@ -153,6 +154,7 @@ class Outputs:
         )
         output.metrics = recorder.metrics_count(output.step)
         output.signed = signed
+        recorder.attesting.tell("manifest-sign", f"sha256:{signed.sha256}")
         self._deliver(output, signed)
 
     def _deliver(self, output: Output, signed: SignedManifest) -> None:

@@ -65,6 +65,7 @@ class Reads:
             load.manifest = self._inputs.match(load.path, load.name, load.measurement)
         kept = self._recorder.ledger.add(load)
         if kept is load:
+            self._recorder.attesting.read(load)
             self._complete(load, reading)
 
     def _complete(self, load: Load, reading: Reading) -> None:
@@ -137,6 +138,8 @@ class Reads:
             manifest=manifest,
         )
         kept = self._recorder.ledger.add(load)
+        if kept is load:
+            self._recorder.attesting.read(load)
         if dataset is not None:
             self._recorder.bind_dataset(dataset, kept)
         if not self._recorder.owner:

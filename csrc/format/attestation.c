@@ -17,6 +17,7 @@ static const struct atlas_cbor_field attestation_fields[] = {
     ATLAS_CBOR_REQUIRED(raw_attestation, "attestation-results", BYTES, view.results),
     ATLAS_CBOR_OPTIONAL(raw_attestation, "collateral", ARRAY, view.collateral),
     ATLAS_CBOR_OPTIONAL(raw_attestation, "event-log", BYTES, view.event_log),
+    ATLAS_CBOR_OPTIONAL(raw_attestation, "runtime-log", BYTES, view.runtime_log),
 };
 
 struct raw_binding {
@@ -118,20 +119,20 @@ int atlas_attestation_binding_write(struct atlas_buf *b, const struct atlas_atte
     return rc;
 }
 
-int atlas_attestation_write(struct atlas_buf *b, struct atlas_span type, struct atlas_span binding,
-                            struct atlas_span results, struct atlas_span collateral, struct atlas_span event_log,
-                            struct atlas_error *error)
+int atlas_attestation_write(struct atlas_buf *b, const struct atlas_attestation *attestation,
+                            struct atlas_span binding, struct atlas_error *error)
 {
     struct atlas_cbor_map m = ATLAS_CBOR_MAP_INIT;
     struct atlas_attestation_binding view;
     int rc;
     ATLAS_TRY(read_binding(binding, &view, error));
-    ATLAS_TRY(check_collateral(collateral, error));
-    atlas_cbor_map_put_text(&m, "att-type", type);
+    ATLAS_TRY(check_collateral(attestation->collateral, error));
+    atlas_cbor_map_put_text(&m, "att-type", attestation->type);
     atlas_cbor_map_put_raw(&m, "attestation-tbs", binding);
-    atlas_cbor_map_put_bytes(&m, "attestation-results", results);
-    atlas_cbor_map_put_raw(&m, "collateral", collateral);
-    atlas_cbor_map_put_bytes(&m, "event-log", event_log);
+    atlas_cbor_map_put_bytes(&m, "attestation-results", attestation->results);
+    atlas_cbor_map_put_raw(&m, "collateral", attestation->collateral);
+    atlas_cbor_map_put_bytes(&m, "event-log", attestation->event_log);
+    atlas_cbor_map_put_bytes(&m, "runtime-log", attestation->runtime_log);
     ATLAS_TRY(atlas_cbor_map_write(&m, b, error));
 out:
     atlas_cbor_map_release(&m);

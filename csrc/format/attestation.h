@@ -27,6 +27,7 @@ struct atlas_attestation {
     struct atlas_span results;    /* the evidence, as the hardware gave it */
     struct atlas_span collateral; /* encoded array of byte strings; p == NULL: none */
     struct atlas_span event_log;  /* CCEL; p == NULL: none */
+    struct atlas_span runtime_log; /* the lines that RTMR3 was extended with; p == NULL: none */
 };
 
 /* ATLAS_E_C2PA for one that mixes the modes, ATLAS_E_LIMIT for too much collateral. */
@@ -38,9 +39,8 @@ ATLAS_MUST_CHECK int atlas_attestation_binding_write(struct atlas_buf *b,
                                                      const struct atlas_attestation_binding *binding,
                                                      struct atlas_error *error);
 
-/* `binding` is what atlas_attestation_binding_write appended; collateral is an encoded array. */
-ATLAS_MUST_CHECK int atlas_attestation_write(struct atlas_buf *b, struct atlas_span type, struct atlas_span binding,
-                                             struct atlas_span results, struct atlas_span collateral,
-                                             struct atlas_span event_log, struct atlas_error *error);
+/* `binding` is what atlas_attestation_binding_write appended; it takes the place of attestation->binding. */
+ATLAS_MUST_CHECK int atlas_attestation_write(struct atlas_buf *b, const struct atlas_attestation *attestation,
+                                             struct atlas_span binding, struct atlas_error *error);
 
 #endif

@@ -44,7 +44,8 @@ static PyObject *attestation_binding(PyObject *module, PyObject *args, PyObject 
 }
 
 PyDoc_STRVAR(attestation_write_doc,
-             "attestation_write($module, type, binding, results, /, *, collateral=(), event_log=None)\n--\n\n"
+             "attestation_write($module, type, binding, results, /, *, collateral=(), event_log=None,\n"
+             "                  runtime_log=None)\n--\n\n"
              "The c2pa.attestation assertion as CBOR; binding is what attestation_binding returned.");
 
 static int write_attestation(struct atlas_buf *b, const Py_buffer *v, struct atlas_py_spans *files,
@@ -59,8 +60,12 @@ static int write_attestation(struct atlas_buf *b, const Py_buffer *v, struct atl
     }
     int rc = atlas_buf_check(&list, error);
     if (rc >= 0) {
-        rc = atlas_attestation_write(b, atlas_py_span(&v[0]), atlas_py_span(&v[1]), atlas_py_span(&v[2]),
-                                     files->n != 0 ? atlas_buf_span(&list) : ATLAS_SPAN_NONE, optional(&v[3]), error);
+        struct atlas_attestation attestation = {.type = atlas_py_span(&v[0]),
+                                                .results = atlas_py_span(&v[2]),
+                                                .collateral = files->n != 0 ? atlas_buf_span(&list) : ATLAS_SPAN_NONE,
+                                                .event_log = optional(&v[3]),
+                                                .runtime_log = optional(&v[4])};
+        rc = atlas_attestation_write(b, &attestation, atlas_py_span(&v[1]), error);
     }
     atlas_buf_release(&list);
     return rc;
@@ -68,15 +73,15 @@ static int write_attestation(struct atlas_buf *b, const Py_buffer *v, struct atl
 
 static PyObject *attestation_write(PyObject *module, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"", "", "", "collateral", "event_log", NULL};
-    Py_buffer v[4] = {{0}, {0}, {0}, {0}}; /* type, binding, results, event log */
+    static char *names[] = {"", "", "", "collateral", "event_log", "runtime_log", NULL};
+    Py_buffer v[5] = {{0}, {0}, {0}, {0}, {0}}; /* type, binding, results, event log, runtime log */
     PyObject *collateral = NULL;
     PyObject *result = NULL;
     struct atlas_py_spans files = ATLAS_PY_SPANS_INIT;
     struct atlas_buf b = ATLAS_BUF_INIT;
     struct atlas_error error = ATLAS_ERROR_INIT;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "s*y*y*|$Oz*:attestation_write", names, &v[0], &v[1], &v[2],
-                                     &collateral, &v[3])) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "s*y*y*|$Oz*z*:attestation_write", names, &v[0], &v[1], &v[2],
+                                     &collateral, &v[3], &v[4])) {
         return NULL;
     }
     if (collateral == NULL || atlas_py_spans_init(collateral, &files) == 0) {

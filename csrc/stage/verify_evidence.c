@@ -230,6 +230,7 @@ static int run_verifier(struct evidence *e, struct atlas_error *why)
                                            .at = e->node->signed_at,
                                            .report_data = atlas_digest_span(&e->report_data),
                                            .event_log = e->node->attestation.event_log,
+                                           .runtime_log = e->node->attestation.runtime_log,
                                            .anchor = e->v->policy.evidence_anchor};
     int rc;
     ATLAS_TRY(atlas_collateral_new(&collateral, why));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import time
@@ -15,7 +16,7 @@ from forge_attest import ccel
 from forge_attest.snp import Snp
 from forge_attest.tdx import at, td15
 from recording import Project
-from tsm_fuse import Host, Tsm
+from tsm_fuse import Host, Measurements, Registers, Tsm
 
 import atlas
 from atlas import Attest, NotAttested, tsm
@@ -56,12 +57,33 @@ def mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounted]:
         served.__exit__()
 
 
+Measured = Callable[[Registers], Path]
+
+
+@pytest.fixture
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measured]:
+    mounts: list[Tsm] = []
+
+    def mount(registers: Registers) -> Path:
+        served = Measurements(tmp_path_factory.mktemp("measurements"), Host(), registers)
+        try:
+            path = served.__enter__()
+        except OSError as error:
+            pytest.skip(f"FUSE cannot be mounted here: {error}")
+        mounts.append(served)
+        return path / "rtmr3:sha384"
+
+    yield mount
+    for served in mounts:
+        served.__exit__()
+
+
 def tdx(**changes: Any) -> Host:
     return Host(quote=lambda data: WORLD.but(report_data=data).quote(), **changes)
 
 
 def attest(level: str, reports: Path, **changes: Any) -> Attest:
-    options = {"collateral": (BUNDLE,), "reports": reports, "event_log": None} | changes
+    options = {"collateral": (BUNDLE,), "reports": reports, "event_log": None, "register": "/none"} | changes
     return Attest(level=level, **options)  # type: ignore[arg-type]
 
 
@@ -315,3 +337,52 @@ def test_the_verdict_says_for_each_manifest_what_was_proven(project: Project, mo
     plain = json.loads(verdict.to_json())["nodes"][0]
     assert plain["step"] == "" and plain["evidence"]["appraisal"]["signature"] == "valid"
     assert plain["evidence"]["holds"] is False and plain["evidence"]["mode"] == "session"
+
+
+# ------------------------------------------------------------------------------------------------- the log of the run
+
+
+def test_the_log_of_the_run_tells_what_came_before_each_signature_and_replays(
+    project: Project, mounted: Mounted, measured: Measured, tmp_path: Path
+) -> None:
+    registers = Registers()
+    register = measured(registers)
+
+    def quote(data: bytes) -> bytes:
+        value = registers.values["rtmr3:sha384"]
+        return WORLD.but(report_data=data, rtmr=(*WORLD.rtmr[:3], value)).quote()
+
+    save("base.pt")
+    wanted = attest(
+        "auto", mounted(Host(quote=quote)), mode="artifact", register=register, log_folder=tmp_path / "log"
+    )
+    with project.init(attest=wanted) as run:
+        torch.load("base.pt")
+        save("model0.pt", 1)
+        save("model1.pt", 2)
+        assert run.gaps == ()
+    for i, operations in enumerate((
+        ["run-start", "model-load", "checkpoint"],
+        ["run-start", "model-load", "checkpoint", "manifest-sign", "checkpoint"],
+    )):
+        carried = project.manifest(f"model{i}.pt").assertions["c2pa.attestation"]["runtime-log"].decode()
+        init, *lines = carried.splitlines()
+        assert init.startswith("INIT/sha384 0000") and [line.split()[1] for line in lines] == operations
+        found = evidence(project, f"model{i}.pt").appraisal
+        assert found is not None
+        assert {c.id: c.status for c in found.checks}["tdx.runtime_log"] == "passed", found.explain()
+    signed = project.manifest("model0.pt")
+    assert f"sha256:{hashlib.sha256(Path('model0.pt.c2pa').read_bytes()).hexdigest()}" in carried
+    assert signed.urn
+
+
+def test_a_register_that_fails_costs_the_log_and_no_manifest(
+    project: Project, mounted: Mounted, measured: Measured, tmp_path: Path
+) -> None:
+    register = measured(Registers(deaf=True))
+    wanted = attest("auto", mounted(tdx()), mode="artifact", register=register, log_folder=tmp_path / "log")
+    with pytest.warns(atlas.errors.AtlasWarning, match="run-time log"), project.init(attest=wanted) as run:
+        save()
+        assert any("keeping the run-time log" in gap.what or "register" in gap.reason for gap in run.gaps)
+    assert evidence(project).mode == "artifact"
+    assert "runtime-log" not in project.manifest("model.pt").assertions["c2pa.attestation"]
