@@ -116,6 +116,18 @@ def _store() -> Iterator[Finding]:
         yield Finding("store", "ok", text)
 
 
+def _evidence() -> Iterator[Finding]:
+    from atlas.tpm import DEVICES
+    from atlas.tsm import REPORTS
+
+    if Path(REPORTS).is_dir():
+        yield Finding("evidence", "ok", f"{REPORTS}: hardware evidence, as root (attest=, docs/attest.md)")
+    elif any(Path(device).exists() for device in DEVICES):
+        yield Finding("evidence", "ok", "no confidential VM; a TPM, whose key can be enrolled (docs/attest-tpm.md)")
+    else:
+        yield Finding("evidence", "ok", "none: this machine offers no hardware evidence, manifests are signed without")
+
+
 def _hooks() -> Iterator[Finding]:
     from importlib import metadata
 
@@ -140,7 +152,7 @@ def _findings(checks: list[tuple[str, Callable[[], Iterator[Finding]]]]) -> Iter
 
 def run(args: argparse.Namespace, console: Console) -> int:
     checks = [("versions", _versions), ("kernels", _kernels), ("core", _core), ("key", _key), ("trust", _trust)]
-    checks.append(("store", _store))
+    checks += [("store", _store), ("evidence", _evidence)]
     if not args.no_hooks:
         checks.append(("hooks", _hooks))
     findings = []

@@ -19,6 +19,7 @@ from atlas.escape import escape
 if TYPE_CHECKING:
     from atlas.cli.console import Console
     from atlas.model import Input, Measurement, Relationship, SignedManifest
+    from atlas.sign import Signer
 
 HELP = "sign a file or directory, with what it was made from"
 RELATIONSHIPS = ("inputTo", "parentOf", "componentOf")
@@ -64,6 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", metavar="NAME", help="logical name, such as out/model.pt (default: PATH if relative)")
     parser.add_argument("--output", metavar="FILE", help="write the manifest here instead of beside PATH")
     parser.add_argument("--tsa", metavar="URL", help="RFC 3161 time-stamping authority to ask for the time")
+    parser.add_argument(
+        "--attest",
+        metavar="LEVEL",
+        default=os.environ.get("ATLAS_ATTEST", "off"),
+        help="hardware evidence for this artifact: off, auto or require (docs/attest.md; else ATLAS_ATTEST)",
+    )
     parser.add_argument("--no-store", action="store_true", help="keep no copy in the store")
     add_cache(parser)
     add_json(parser)
@@ -153,8 +160,28 @@ def _write(args: argparse.Namespace, signed: SignedManifest, index: bytes | None
         return kept
 
 
+def _sign(attest: str, signer: Signer, **claim: Any) -> SignedManifest:
+    """With hardware evidence for this artifact, where it is wished for; a wish that fails becomes a gap."""
+    from atlas.claim import Gap, sign_manifest
+    from atlas.evidence import Attest, Attester, NotAttested
+
+    wanted = Attest.of(attest)
+    if wanted.level == "off":
+        return sign_manifest(signer=signer, **claim)
+    if wanted.mode == "session":
+        raise UsageError("evidence for a session needs a session", hint="atlas sign makes evidence for the artifact")
+    attester = Attester(wanted.asked(wanted.level, "artifact"), signer, run="")
+    try:
+        if wanted.level == "require":
+            attester.start()
+        return sign_manifest(signer=signer, attester=attester, **claim)
+    except NotAttested as error:
+        if wanted.level == "require":
+            raise
+        return sign_manifest(signer=signer, gaps=[Gap("hardware evidence", f"not attested: {error.text}")], **claim)
+
+
 def run(args: argparse.Namespace, console: Console) -> int:
-    from atlas.claim import sign_manifest
     from atlas.sign import load_signer
 
     if not args.key:
@@ -162,10 +189,11 @@ def run(args: argparse.Namespace, console: Console) -> int:
     signer = load_signer(args.key, chain=args.chain, password=password_of(args))
     inputs = [_input(path, relationship, role, args, console) for path, relationship, role in args.ingredients]
     measurement = _measure_model(args.path, args, console)
-    signed = sign_manifest(
+    signed = _sign(
+        args.attest,
+        signer,
         measurement=measurement,
         name=args.name or logical_name(args.path),
-        signer=signer,
         inputs=inputs,
         tsa=args.tsa,
     )

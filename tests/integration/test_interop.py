@@ -17,8 +17,10 @@ from forge import cbor, chain, cose, jumbf, oracle, pki, tsa
 from forge import measure as plain
 from forge.chain import Made, index_of, sidecar_of
 from forge.manifest import Store as Boxes
+from forge_attest.tdx import td15
 
 import atlas
+from atlas import _core
 from atlas.claim import sign_manifest
 from atlas.model import Input, SignedManifest
 from atlas.policy import Policy
@@ -75,6 +77,41 @@ def test_what_atlas_signs_is_trusted_by_c2pa_rs(alg: str, kind: str, tmp_path: P
     signed = sign(tmp_path, name, content, alg=alg)
     trusted(signed, content)
     assert product(tmp_path, name).answer == "VALID"
+
+
+class Evidence:
+    """An attester of a machine under a test PKI; the forge's readers compute the binding again."""
+
+    def __init__(self, spki: bytes) -> None:
+        self.spki = spki
+        self.claims: list[bytes] = []
+
+    def assertion(self, claim: bytes) -> bytes:
+        self.claims.append(claim)
+        partial = hashlib.sha256(claim).digest()
+        tbs = _core.attestation_binding(self.spki, "2026-01-15T12:00:00Z", partial=partial, nonce=bytes(32))
+        quote = td15(report_data=hashlib.sha512(tbs).digest()).quote()
+        return _core.attestation_write("org.atlasml.tdx", tbs, quote, collateral=[b"{}"], event_log=b"log")
+
+
+def test_a_manifest_with_hardware_evidence_is_trusted_by_c2pa_rs_and_bound_as_the_profile_says(tmp_path: Path) -> None:
+    content = CONTENTS["file"]
+    spki = _core.certificate_info(party().chain[0])["spki"]
+    attester = Evidence(spki)
+    signed = sign(tmp_path, "model.pt", content, attester=attester)
+    trusted(signed, content)
+    verdict = product(tmp_path, "model.pt")
+    assert verdict.answer == "VALID" and verdict.nodes[0].evidence is not None and verdict.nodes[0].evidence.bound
+    manifest = Boxes.parse(signed.store).active
+    assert manifest.assertions[-1].label == "c2pa.attestation"
+    carried = manifest["c2pa.attestation"].content
+    claim = cbor.loads(manifest.claim_bytes)
+    claim["created_assertions"] = [e for e in claim["created_assertions"] if not e["url"].endswith("c2pa.attestation")]
+    assert cbor.dumps(claim) == attester.claims[0]  # the partial claim
+    assert carried["attestation-tbs"]["partial-claim-hash"] == hashlib.sha256(cbor.dumps(claim)).digest()
+    assert carried["attestation-tbs"]["pub-key"] == spki
+    report_data = hashlib.sha512(cbor.dumps(carried["attestation-tbs"])).digest()
+    assert carried["attestation-results"] == td15(report_data=report_data).quote()
 
 
 @pytest.mark.parametrize("kind", CONTENTS)

@@ -386,3 +386,23 @@ def test_a_register_that_fails_costs_the_log_and_no_manifest(
         assert any("keeping the run-time log" in gap.what or "register" in gap.reason for gap in run.gaps)
     assert evidence(project).mode == "artifact"
     assert "runtime-log" not in project.manifest("model.pt").assertions["c2pa.attestation"]
+
+
+def test_sign_by_hand_takes_evidence_for_the_artifact_or_says_why_not(
+    project: Project, mounted: Mounted, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from atlas.cli import main
+
+    Path("data.bin").write_bytes(b"data")
+    words = ["sign", "data.bin", "--key", str(project.key)]
+    monkeypatch.setattr(tsm, "REPORTS", str(mounted(tdx())))
+    assert main([*words, "--attest", "auto"]) == 0
+    assert evidence(project, "data.bin").mode == "artifact"
+    assert main([*words, "--attest", "auto:session"]) == 2
+    Path("data.bin.c2pa").unlink()
+    assert main([*words, "--attest", "require"]) == 6
+    assert "ATLAS_COLLATERAL" in capsys.readouterr().err
+    assert not Path("data.bin.c2pa").exists()
+    monkeypatch.setattr(tsm, "REPORTS", "/none")
+    assert main([*words, "--attest", "auto"]) == 0
+    assert project.manifest("data.bin").gaps["hardware evidence"].startswith("not attested")
