@@ -78,6 +78,7 @@ const char *atlas_err_name(int code)
         NAME(ATLAS_E_TILE);
         NAME(ATLAS_E_FORKED);
         NAME(ATLAS_E_ROLLED_BACK);
+        NAME(ATLAS_E_UNKNOWN_LOG);
         NAME(ATLAS_E_INTERNAL);
         NAME(ATLAS_E_CRYPTO);
     }

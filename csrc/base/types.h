@@ -61,6 +61,7 @@ enum atlas_err {
     ATLAS_E_TILE = -430,        /* log: a tile or an entry is not what the signed head vouches for, or is missing */
     ATLAS_E_FORKED = -431,      /* log: two histories */
     ATLAS_E_ROLLED_BACK = -432, /* log: fewer entries than it had before */
+    ATLAS_E_UNKNOWN_LOG = -433, /* log: one that the policy does not name, or without its quorum of witnesses */
     /* 9xx: our bug, or the crypto library's */
     ATLAS_E_INTERNAL = -900,
     ATLAS_E_CRYPTO = -901,

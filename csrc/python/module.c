@@ -15,7 +15,8 @@ static int module_exec(PyObject *module)
     }
     if (atlas_py_measure_exec(module) < 0 || atlas_py_tensor_exec(module) < 0 || atlas_py_claim_exec(module) < 0 ||
         atlas_py_sign_exec(module) < 0 || atlas_py_attest_exec(module) < 0 || atlas_py_tpm_exec(module) < 0 ||
-        atlas_py_log_exec(module) < 0 || atlas_py_verify_exec(module) < 0 || atlas_py_cbor_exec(module) < 0) {
+        atlas_py_log_exec(module) < 0 || atlas_py_proof_exec(module) < 0 || atlas_py_verify_exec(module) < 0 ||
+        atlas_py_cbor_exec(module) < 0) {
         return -1;
     }
     return 0;

@@ -36,6 +36,7 @@ int atlas_py_tpm_exec(PyObject *module);
 int atlas_py_log_exec(PyObject *module);
 int atlas_py_verify_exec(PyObject *module);
 int atlas_py_cbor_exec(PyObject *module);
+int atlas_py_proof_exec(PyObject *module);
 
 /* raise.c: turn the error into one exception of atlas/errors.py; always NULL, so `return atlas_py_raise(...)` reads
  * well. An exception that is already set (by a Python callback) is left as it is. `module` may be any object of this
