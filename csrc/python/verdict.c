@@ -140,6 +140,23 @@ PyObject *atlas_py_node(const struct atlas_node_view *view)
     return result;
 }
 
+int atlas_py_add_place(PyObject *node, const struct atlas_log_place *place)
+{
+    PyObject *origin = place != NULL ? atlas_py_text(atlas_span_of(place->head.origin, place->head.n_origin)) : NULL;
+    PyObject *value = NULL;
+    if (place == NULL) {
+        value = Py_NewRef(Py_None);
+    } else if (origin != NULL) {
+        value = Py_BuildValue("OKKy#k", origin, (unsigned long long)place->index, (unsigned long long)place->head.size,
+                              (const char *)place->head.root, (Py_ssize_t)sizeof place->head.root,
+                              (unsigned long)place->head.witnesses);
+    }
+    int rc = value != NULL ? PyDict_SetItemString(node, "logged", value) : -1;
+    Py_XDECREF(origin);
+    Py_XDECREF(value);
+    return rc;
+}
+
 PyObject *atlas_py_checks(const struct atlas_verdict *verdict)
 {
     PyObject *list = PyList_New((Py_ssize_t)verdict->n_checks);

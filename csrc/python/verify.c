@@ -302,7 +302,9 @@ static PyObject *ignore_list(struct verifier *self, struct atlas_span encoded)
 
 static PyObject *need_dict(struct verifier *self, const struct atlas_need *need)
 {
-    bool artifact = need->kind == ATLAS_NEED_ARTIFACT;
+    const char *kind = need->kind == ATLAS_NEED_ARTIFACT ? "artifact"
+                       : need->kind == ATLAS_NEED_PROOF  ? "proof"
+                                                         : "manifest";
     PyObject *name = atlas_py_text(need->name);
     PyObject *urn = atlas_py_text(need->urn);
     PyObject *digest = atlas_py_digest(&need->digest);
@@ -314,7 +316,7 @@ static PyObject *need_dict(struct verifier *self, const struct atlas_need *need)
     if (name && urn && digest && expected && ignore && tensors && table) {
         const char *alg = atlas_alg_name(need->alg);
         result =
-            Py_BuildValue("{sssksOsOsOsOsOsOsssOsOsOsOsO}", "kind", artifact ? "artifact" : "manifest", "node",
+            Py_BuildValue("{sssksOsOsOsOsOsOsssOsOsOsOsO}", "kind", kind, "node",
                           (unsigned long)need->node, "name", name, "urn", urn, "digest", digest, "expected", expected,
                           "subject", need->subject ? Py_True : Py_False, "directory",
                           need->directory ? Py_True : Py_False, "alg", alg != NULL ? alg : "", "flat",
@@ -406,6 +408,75 @@ static PyObject *verifier_tensors(struct verifier *self, PyObject *args)
     return done(self, rc, &error);
 }
 
+/* A tuple of bytes objects as spans that borrow from it. */
+static int blobs_arg(PyObject *value, PyObject **ret_tuple, struct atlas_span **ret_spans, size_t *ret_n)
+{
+    PyObject *tuple = PySequence_Tuple(value);
+    if (tuple == NULL) {
+        return -1;
+    }
+    *ret_tuple = tuple;
+    *ret_n = (size_t)PyTuple_Size(tuple);
+    *ret_spans = PyMem_Calloc(*ret_n + 1, sizeof **ret_spans);
+    if (*ret_spans == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (size_t i = 0; i < *ret_n; i++) {
+        char *p;
+        Py_ssize_t n;
+        if (PyBytes_AsStringAndSize(PyTuple_GetItem(tuple, (Py_ssize_t)i), &p, &n) < 0) {
+            return -1;
+        }
+        (*ret_spans)[i] = atlas_span_of(p, (size_t)n);
+    }
+    return 0;
+}
+
+static PyObject *verifier_trust_logs(struct verifier *self, PyObject *args)
+{
+    struct atlas_error error = ATLAS_ERROR_INIT;
+    struct atlas_span *spans = NULL;
+    PyObject *tuple = NULL;
+    PyObject *heads;
+    PyObject *result = NULL;
+    Py_buffer policy;
+    int require;
+    size_t n;
+    if (!ready(self) || !PyArg_ParseTuple(args, "y*pO:trust_logs", &policy, &require, &heads)) {
+        return NULL;
+    }
+    if (blobs_arg(heads, &tuple, &spans, &n) == 0) {
+        int rc;
+        RUN(self, rc, atlas_verifier_trust_logs(self->v, atlas_py_span(&policy), require != 0, spans, n, &error));
+        result = done(self, rc, &error);
+    }
+    PyBuffer_Release(&policy);
+    PyMem_Free(spans);
+    Py_XDECREF(tuple);
+    return result;
+}
+
+static PyObject *verifier_proofs(struct verifier *self, PyObject *arg)
+{
+    struct atlas_error error = ATLAS_ERROR_INIT;
+    struct atlas_span *spans = NULL;
+    PyObject *tuple = NULL;
+    PyObject *result = NULL;
+    size_t n;
+    if (!ready(self)) {
+        return NULL;
+    }
+    if (blobs_arg(arg, &tuple, &spans, &n) == 0) {
+        int rc;
+        RUN(self, rc, atlas_verifier_proofs(self->v, spans, n, &error));
+        result = done(self, rc, &error);
+    }
+    PyMem_Free(spans);
+    Py_XDECREF(tuple);
+    return result;
+}
+
 static PyObject *tell(struct verifier *self, PyObject *why,
                       int (*call)(struct atlas_verifier *, struct atlas_span, struct atlas_error *))
 {
@@ -444,6 +515,9 @@ static PyObject *node_list(struct verifier *self, const struct atlas_verdict *ve
         PyObject *item = atlas_verifier_node(self->v, (uint32_t)i, &view, &error) < 0
                              ? atlas_py_raise((PyObject *)self, &error)
                              : atlas_py_node(&view);
+        if (item != NULL && atlas_py_add_place(item, atlas_verifier_logged(self->v, (uint32_t)i)) < 0) {
+            Py_CLEAR(item);
+        }
         if (item == NULL) {
             Py_CLEAR(list);
             break;
@@ -485,6 +559,11 @@ static PyMethodDef methods[] = {
     {"tensors", (PyCFunction)verifier_tensors, METH_VARARGS,
      "tensors($self, root, from_file, why='', /)\n--\n\nBefore measured or absent: the root of the artifact's tensor "
      "table, of the file itself or of the\ntable that the manifest names; None where there is none, and why."},
+    {"trust_logs", (PyCFunction)verifier_trust_logs, METH_VARARGS,
+     "trust_logs($self, policy, require, heads, /)\n--\n\nBefore open: the logs and witnesses of a tlog-policy, and "
+     "checkpoints that are remembered."},
+    {"proofs", (PyCFunction)verifier_proofs, METH_O,
+     "proofs($self, proofs, /)\n--\n\nAll proofs that were found for the entry asked for."},
     {"absent", (PyCFunction)verifier_absent, METH_O, "absent($self, why, /)\n--\n\nWhat was asked for is not there."},
     {"refused", (PyCFunction)verifier_refused, METH_O,
      "refused($self, why, /)\n--\n\nThe artifact is of a kind that is never measured."},

@@ -8,6 +8,8 @@
 /* verdict.c: new references; NULL with an exception set */
 PyObject *atlas_py_checks(const struct atlas_verdict *verdict);
 PyObject *atlas_py_node(const struct atlas_node_view *view);
+/* node["logged"]: (origin, index, size, root, witnesses), or None; -1: exception set */
+int atlas_py_add_place(PyObject *node, const struct atlas_log_place *place);
 
 /* attest.c: three results and the checks behind them */
 PyObject *atlas_py_attest_result(const struct atlas_attest *result);

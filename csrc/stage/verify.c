@@ -95,6 +95,7 @@ void atlas_verifier_free(struct atlas_verifier *v)
         return;
     }
     atlas_graph_release(v);
+    atlas_log_release(v);
     free(v->kept);
     free(v->checks);
     free(v->public_edges);
@@ -215,7 +216,12 @@ int atlas_verifier_next(struct atlas_verifier *v, struct atlas_need *ret_need, s
         }
         v->phase = ATLAS_PHASE_CHECK;
         ATLAS_TRY(check_all(v, error));
-        v->phase = ATLAS_PHASE_BIND;
+        v->phase = ATLAS_PHASE_LOG;
+        ATLAS_TRY(atlas_log_begin(v, error));
+    }
+    if (v->phase == ATLAS_PHASE_LOG) {
+        ATLAS_TRY(atlas_log_next(v, &v->need, error));
+        v->phase = v->need.kind != ATLAS_NEED_NOTHING ? ATLAS_PHASE_LOG : ATLAS_PHASE_BIND;
     }
     if (v->phase == ATLAS_PHASE_BIND) {
         ATLAS_TRY(atlas_bytes_next(v, &v->need, error));
@@ -302,6 +308,16 @@ int atlas_verifier_manifest(struct atlas_verifier *v, struct atlas_span store, s
     return rc < 0 ? rc : answered(v, take_sidecar(v, store, error), error);
 }
 
+int atlas_verifier_proofs(struct atlas_verifier *v, const struct atlas_span *proofs, size_t n,
+                          struct atlas_error *error)
+{
+    int rc = expect(v, ATLAS_NEED_PROOF, error);
+    if (rc >= 0 && n == 0) {
+        rc = atlas_error_set(error, ATLAS_E_ARG, "verifier", "no proof: say that it is absent");
+    }
+    return rc < 0 ? rc : answered(v, atlas_log_take(v, proofs, n), error);
+}
+
 int atlas_verifier_measured(struct atlas_verifier *v, const struct atlas_measurement *m, struct atlas_span detail,
                             struct atlas_error *error)
 {
@@ -329,6 +345,9 @@ int atlas_verifier_absent(struct atlas_verifier *v, struct atlas_span why, struc
     if (rc < 0) {
         return rc;
     }
+    if (v->need.kind == ATLAS_NEED_PROOF) {
+        return answered(v, atlas_log_absent(v, why), error);
+    }
     rc = v->need.kind == ATLAS_NEED_MANIFEST
              ? lead_nowhere(v, "ingredient.manifest.missing", ATLAS_INCOMPLETE, why)
              : atlas_bytes_absent(v, why, error);
@@ -346,6 +365,9 @@ int atlas_verifier_unreadable(struct atlas_verifier *v, struct atlas_span why, s
     int rc = expect(v, ATLAS_NEED_NOTHING, error);
     if (rc < 0) {
         return rc;
+    }
+    if (v->need.kind == ATLAS_NEED_PROOF) {
+        return answered(v, atlas_log_unreadable(v, why), error);
     }
     rc = v->need.kind == ATLAS_NEED_MANIFEST
              ? lead_nowhere(v, "ingredient.manifest.unreadable", ATLAS_UNCHECKABLE, why)

@@ -6,6 +6,7 @@
  *     atlas_verifier_open(v, sidecar)
  *     while (atlas_verifier_next(v, &need), need.kind != ATLAS_NEED_NOTHING)
  *         ATLAS_NEED_MANIFEST:  atlas_verifier_manifest(v, bytes), or _absent(v, why)
+ *         ATLAS_NEED_PROOF:     atlas_verifier_proofs(v, proofs, n), or _absent / _unreadable(v, why)
  *         ATLAS_NEED_ARTIFACT:  atlas_verifier_measured(v, m, ...), or _absent / _refused / _unreadable(v, why)
  *     atlas_verifier_finish(v)  -> atlas_verifier_verdict(v)
  *
@@ -25,6 +26,7 @@
 #include "port/crypto/crypto.h"
 #include "stage/attest.h"
 #include "stage/measure.h"
+#include "stage/proof.h"
 
 /* The answers, each worse than the one before; the worst check decides. Zero is no answer. */
 enum atlas_answer {
@@ -59,6 +61,7 @@ enum atlas_slot {
     ATLAS_SLOT_BINDING,     /* hard binding against the artifact */
     ATLAS_SLOT_TREE,        /* tree digest, kind and size against the artifact */
     ATLAS_SLOT_EVIDENCE,    /* hardware evidence: bound to this manifest; what the policy demands of it */
+    ATLAS_SLOT_LOG,         /* proven to be in a log, where the policy names logs */
     ATLAS_SLOT_COUNT,
 };
 
@@ -158,14 +161,14 @@ struct atlas_verdict {
     size_t n_nodes;
 };
 
-enum atlas_need_kind { ATLAS_NEED_NOTHING = 0, ATLAS_NEED_MANIFEST, ATLAS_NEED_ARTIFACT };
+enum atlas_need_kind { ATLAS_NEED_NOTHING = 0, ATLAS_NEED_MANIFEST, ATLAS_NEED_ARTIFACT, ATLAS_NEED_PROOF };
 
 /* What the verifier asks for next; its spans are valid until the next call. */
 struct atlas_need {
     enum atlas_need_kind kind;
-    uint32_t node;              /* artifact: of which node; manifest: whose ingredient */
+    uint32_t node;              /* artifact, proof: of which node; manifest: whose ingredient */
     struct atlas_span name;     /* logical name */
-    struct atlas_digest digest; /* manifest: of the whole sidecar */
+    struct atlas_digest digest; /* manifest: of the whole sidecar; proof: the log's leaf hash */
     uint64_t size;              /* manifest: of the sidecar, 0 when not recorded */
     struct atlas_span urn;
     bool subject;               /* artifact: the one under verification, not an ancestor */
@@ -186,6 +189,12 @@ int atlas_verifier_new(const struct atlas_verify_policy *policy, struct atlas_ve
                        struct atlas_error *error);
 void atlas_verifier_free(struct atlas_verifier *v);
 
+/* The logs and witnesses of a c2sp.org/tlog-policy: from now on proofs are asked for, of every signature that holds. A
+ * missing one is a note, or with `require` INCOMPLETE. heads: checkpoints that are remembered. Before anything is
+ * opened. ATLAS_E_NOTE: not a policy. */
+int atlas_verifier_trust_logs(struct atlas_verifier *v, struct atlas_span policy, bool require,
+                              const struct atlas_span *heads, size_t n_heads, struct atlas_error *error);
+
 /* The artifact's own manifest store (copied). Only ATLAS_E_NOMEM and misuse are errors: a store that cannot be parsed
  * is a verdict. */
 int atlas_verifier_open(struct atlas_verifier *v, struct atlas_span store, struct atlas_error *error);
@@ -194,6 +203,9 @@ int atlas_verifier_next(struct atlas_verifier *v, struct atlas_need *ret_need, s
 
 /* Answers to the last need; one of them before the next call of atlas_verifier_next. `why` is kept for the verdict. */
 int atlas_verifier_manifest(struct atlas_verifier *v, struct atlas_span store, struct atlas_error *error);
+/* All proofs that were found for the entry asked for; at least one. */
+int atlas_verifier_proofs(struct atlas_verifier *v, const struct atlas_span *proofs, size_t n,
+                          struct atlas_error *error);
 int atlas_verifier_measured(struct atlas_verifier *v, const struct atlas_measurement *m, struct atlas_span detail,
                             struct atlas_error *error);
 /* Before the answer about an artifact: the root of its tensor table. from_file: made of the artifact's own bytes, else
@@ -209,6 +221,9 @@ int atlas_verifier_unreadable(struct atlas_verifier *v, struct atlas_span why, s
 int atlas_verifier_finish(struct atlas_verifier *v, struct atlas_verdict *ret_verdict, struct atlas_error *error);
 int atlas_verifier_node(const struct atlas_verifier *v, uint32_t node, struct atlas_node_view *ret_view,
                         struct atlas_error *error);
+
+/* Where its signature is logged; NULL: nothing proves it. */
+const struct atlas_log_place *atlas_verifier_logged(const struct atlas_verifier *v, uint32_t node);
 
 const char *atlas_answer_name(enum atlas_answer answer);
 const char *atlas_status_name(enum atlas_status status);

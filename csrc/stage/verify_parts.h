@@ -9,6 +9,7 @@
  *     verify_content.c    rules of the manifest, assertions, Atlas' own statements
  *     verify_lineage.c    ingredients against the manifests they lead to, bytes read against their bindings
  *     verify_evidence.c   hardware evidence against manifest, vendor and policy
+ *     verify_log.c        proofs of logging against the logs that the policy names
  *     verify_bytes.c      hard binding and tree against what was measured
  */
 #ifndef ATLAS_STAGE_VERIFY_PARTS_H
@@ -19,6 +20,7 @@
 #include "format/atlasml.h"
 #include "format/attestation.h"
 #include "format/cose.h"
+#include "stage/merkle.h"
 #include "stage/verify.h"
 
 /* Position and length in verifier.text: buffers move, positions do not. */
@@ -114,7 +116,14 @@ struct atlas_redaction {
     struct atlas_span label;
 };
 
-enum atlas_phase { ATLAS_PHASE_NEW = 0, ATLAS_PHASE_DISCOVER, ATLAS_PHASE_CHECK, ATLAS_PHASE_BIND, ATLAS_PHASE_DONE };
+enum atlas_phase {
+    ATLAS_PHASE_NEW = 0,
+    ATLAS_PHASE_DISCOVER,
+    ATLAS_PHASE_CHECK,
+    ATLAS_PHASE_LOG,
+    ATLAS_PHASE_BIND,
+    ATLAS_PHASE_DONE
+};
 
 struct atlas_verifier {
     struct atlas_verify_policy policy; /* its lists point into policy_text */
@@ -155,6 +164,11 @@ struct atlas_verifier {
     struct atlas_digest tensors; /* what was said of the artifact asked for; absent: nothing */
     bool tensors_from_file;
     struct atlas_buf tensors_why;
+    struct atlas_log_policy *log_policy; /* NULL: no logs were named */
+    struct atlas_log_checker *log;
+    struct atlas_log_place *places; /* by node; without an origin: not proven */
+    uint32_t log_cursor;            /* the next node to ask about */
+    bool require_log;
     uint32_t subject; /* the node whose binding is the artifact's: node 0, or the parent of an update manifest */
 };
 
@@ -230,6 +244,14 @@ int atlas_check_evidence_rules(struct atlas_verifier *v, struct atlas_error *err
 /* An ingredient assertion that is there and could not be read, or that was redacted: reported once, not again by
  * whatever refers to it. */
 bool atlas_ingredient_unreadable(const struct atlas_verifier *v, uint32_t node, struct atlas_span label);
+
+/* Between the second phase and the third: the next proof that is needed, ATLAS_NEED_NOTHING at the end; what came. */
+int atlas_log_begin(struct atlas_verifier *v, struct atlas_error *error);
+int atlas_log_next(struct atlas_verifier *v, struct atlas_need *ret_need, struct atlas_error *error);
+int atlas_log_take(struct atlas_verifier *v, const struct atlas_span *proofs, size_t n);
+int atlas_log_absent(struct atlas_verifier *v, struct atlas_span why);
+int atlas_log_unreadable(struct atlas_verifier *v, struct atlas_span why);
+void atlas_log_release(struct atlas_verifier *v);
 
 /* Third phase: the next artifact that is needed, ATLAS_NEED_NOTHING at the end; what came of it. */
 int atlas_bytes_next(struct atlas_verifier *v, struct atlas_need *ret_need, struct atlas_error *error);

@@ -114,6 +114,7 @@ int atlas_node_uri(const struct atlas_node *node, enum atlas_c2pa_target target,
 static const char *const slot_names[ATLAS_SLOT_COUNT] = {
     "form", "signature", "credential", "signer", "rules", "assertions", "ingredients", "inputs", "binding", "tree",
     "evidence",
+    "log",
 };
 
 /* A required slot that is still zero is a failure: no check that was skipped counts as passed. */

@@ -64,7 +64,7 @@ def entry(manifest: Manifest, *, certificate: bool = False, **changes: bytes) ->
 def entry_v1(manifest: Manifest) -> bytes:
     """hashedrekord 0.0.1, as Rekor v1 has it."""
     alg, tbs, signature, leaf = parts(manifest)
-    name, function, _ = _NAMES[alg]
+    function = _NAMES[alg][1]
     pem = b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(leaf) + b"-----END CERTIFICATE-----\n"
     document = {
         "apiVersion": "0.0.1",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from forge import chain, logged, pki, tlog, world
+from forge import chain, logged, tlog, world
 from forge.manifest import Manifest, Store
 
 from atlas import _core
@@ -153,12 +153,16 @@ JSON = json.loads(logged.sigstore(FORGED, INDEX))
     ("proof", "error"),
     [
         (b"", MalformedError), (b"c2sp.org/tlog-proof@v2\n", MalformedError), (PROOF + b"x", MalformedError),
-        (PROOF.replace(b"index 3", b"index 03"), MalformedError), (PROOF.replace(b"index 3", b"index -3"), MalformedError),
+        (PROOF.replace(b"index 3", b"index 03"), MalformedError),
+        (PROOF.replace(b"index 3", b"index -3"), MalformedError),
         (PROOF.replace(b"index 3\n", b""), MalformedError), (PROOF.replace(b"index 3", b"index 2"), VerificationError),
         (logged.proof(INDEX, [bytes(31)], FORGED.checkpoint()), MalformedError),
         (logged.proof(INDEX, [bytes(32)] * 64, FORGED.checkpoint()), LimitError),
         (logged.proof(INDEX, [], FORGED.checkpoint()), VerificationError),
-        (logged.proof(INDEX, tlog.inclusion(FORGED.leaves, INDEX) + [bytes(32)], FORGED.checkpoint()), VerificationError),
+        (
+            logged.proof(INDEX, [*tlog.inclusion(FORGED.leaves, INDEX), bytes(32)], FORGED.checkpoint()),
+            VerificationError,
+        ),
         (PROOF.replace(b"\nindex", b"\nextra !\nindex"), MalformedError), (b"{" * 100, MalformedError),
         (b"c2sp.org/tlog-proof@v1\n" + b"x" * (256 << 10), LimitError), (b"{}", MalformedError),
         (json.dumps(JSON | {"canonicalizedBody": ""}).encode(), MalformedError),
