@@ -408,73 +408,38 @@ static PyObject *verifier_tensors(struct verifier *self, PyObject *args)
     return done(self, rc, &error);
 }
 
-/* A tuple of bytes objects as spans that borrow from it. */
-static int blobs_arg(PyObject *value, PyObject **ret_tuple, struct atlas_span **ret_spans, size_t *ret_n)
-{
-    PyObject *tuple = PySequence_Tuple(value);
-    if (tuple == NULL) {
-        return -1;
-    }
-    *ret_tuple = tuple;
-    *ret_n = (size_t)PyTuple_Size(tuple);
-    *ret_spans = PyMem_Calloc(*ret_n + 1, sizeof **ret_spans);
-    if (*ret_spans == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    for (size_t i = 0; i < *ret_n; i++) {
-        char *p;
-        Py_ssize_t n;
-        if (PyBytes_AsStringAndSize(PyTuple_GetItem(tuple, (Py_ssize_t)i), &p, &n) < 0) {
-            return -1;
-        }
-        (*ret_spans)[i] = atlas_span_of(p, (size_t)n);
-    }
-    return 0;
-}
-
 static PyObject *verifier_trust_logs(struct verifier *self, PyObject *args)
 {
     struct atlas_error error = ATLAS_ERROR_INIT;
-    struct atlas_span *spans = NULL;
-    PyObject *tuple = NULL;
+    struct atlas_py_spans list = ATLAS_PY_SPANS_INIT;
     PyObject *heads;
-    PyObject *result = NULL;
     Py_buffer policy;
     int require;
-    size_t n;
+    int rc = -1;
     if (!ready(self) || !PyArg_ParseTuple(args, "y*pO:trust_logs", &policy, &require, &heads)) {
         return NULL;
     }
-    if (blobs_arg(heads, &tuple, &spans, &n) == 0) {
-        int rc;
-        RUN(self, rc, atlas_verifier_trust_logs(self->v, atlas_py_span(&policy), require != 0, spans, n, &error));
-        result = done(self, rc, &error);
+    bool good = atlas_py_spans_init(heads, &list) == 0;
+    if (good) {
+        RUN(self, rc, atlas_verifier_trust_logs(self->v, atlas_py_span(&policy), require != 0, list.spans, list.n,
+                                                &error));
     }
     PyBuffer_Release(&policy);
-    PyMem_Free(spans);
-    Py_XDECREF(tuple);
-    return result;
+    atlas_py_spans_release(&list);
+    return good ? done(self, rc, &error) : NULL;
 }
 
 static PyObject *verifier_proofs(struct verifier *self, PyObject *arg)
 {
     struct atlas_error error = ATLAS_ERROR_INIT;
-    struct atlas_span *spans = NULL;
-    PyObject *tuple = NULL;
-    PyObject *result = NULL;
-    size_t n;
-    if (!ready(self)) {
+    struct atlas_py_spans list = ATLAS_PY_SPANS_INIT;
+    int rc;
+    if (!ready(self) || atlas_py_spans_init(arg, &list) < 0) {
         return NULL;
     }
-    if (blobs_arg(arg, &tuple, &spans, &n) == 0) {
-        int rc;
-        RUN(self, rc, atlas_verifier_proofs(self->v, spans, n, &error));
-        result = done(self, rc, &error);
-    }
-    PyMem_Free(spans);
-    Py_XDECREF(tuple);
-    return result;
+    RUN(self, rc, atlas_verifier_proofs(self->v, list.spans, list.n, &error));
+    atlas_py_spans_release(&list);
+    return done(self, rc, &error);
 }
 
 static PyObject *tell(struct verifier *self, PyObject *why,
