@@ -36,9 +36,16 @@ _REMEDY_BY_CODE = {
     "org.atlasml.signer.refused": "The signer is not among those given with --signer. Check who signed, or add them.",
     "org.atlasml.attestation.required": "The policy demands hardware evidence. Ask the producer to sign with "
     "attest='require', give newer collateral in the policy, or relax the policy (docs/attest.md).",
+    "org.atlasml.log.missing": "The policy wants every signature in a log. Get the .tlog-proof files from the producer "
+    "(--proofs DIR), or log it (`atlas log add`).",
+    "org.atlasml.log.untrusted": "The proof is of a log or without witnesses that the policy does not accept. Get the "
+    "log's key from its operator, never from where the proof came from, and add it to --log-policy.",
+    "org.atlasml.log.forked": "The log shows two histories to different people. Keep the report, and tell others.",
     "org.atlasml.unknown.refused": "The policy wants a manifest for every input: sign the input, or relax the policy.",
 }
 
+
+LOG = "org.atlasml.log."  # checks that speak of logs: there are none where the policy names no logs
 
 # Formats that run code when they are loaded. A signature says who made the code, not what it does.
 PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
@@ -57,6 +64,8 @@ def first_line(verdict: Verdict) -> str:
     if any(node.evidence for node in verdict.nodes):
         attested = sum(bool(node.evidence and node.evidence.holds) for node in verdict.nodes)
         facts.append(f"{attested} of {len(verdict.nodes)} attested by hardware")
+    if any(check.code.startswith(LOG) for check in verdict.checks):
+        facts.append(f"{sum(node.logged is not None for node in verdict.nodes)} of {len(verdict.nodes)} logged")
     if verdict.tree_only:
         facts.append("tree only: hard binding not checked")
     return f"{verdict.answer}  {escape(verdict.path)}" + (f"  ({', '.join(facts)})" if facts else "")
@@ -99,6 +108,14 @@ def _evidence_lines(node: Node) -> list[str]:
     return [f"      {words}{why}"]
 
 
+def log_words(node: Node) -> str:
+    if node.logged is None:
+        return "not proven to be logged"
+    where = node.logged
+    cosigned = f", cosigned by {where.witnesses}" if where.witnesses else ""
+    return f"logged: entry {where.index} of {escape(where.origin)}{cosigned}"
+
+
 def why_line(check: Check, verdict: Verdict) -> str:
     node = verdict.nodes[check.node] if check.node < len(verdict.nodes) else None
     name = escape(node.name or node.urn) if node else escape(verdict.path)
@@ -115,8 +132,10 @@ def explain(verdict: Verdict, *, limit: int = 10) -> str:
             lines.append(f"  - and {len(failures) - limit} more (--json lists all)")
     if verdict.nodes:
         lines += ["", "chain:"]
+        logs = any(check.code.startswith(LOG) for check in verdict.checks)
         for node in verdict.nodes:
             lines += [f"  {'x' if node.answer != 'VALID' else '+'} {node_line(node)}", *_evidence_lines(node)]
+            lines += [f"      {log_words(node)}"] if logs else []
     if not verdict:
         lines += ["", "what to do:", f"  {remedy(verdict)}"]
     elif verdict.nodes[0].name.lower().endswith(PICKLES):
@@ -124,4 +143,4 @@ def explain(verdict: Verdict, *, limit: int = 10) -> str:
     return "\n".join(lines)
 
 
-__all__ = ["evidence_words", "explain", "first_line", "node_line", "remedy", "why_line"]
+__all__ = ["evidence_words", "explain", "first_line", "log_words", "node_line", "remedy", "why_line"]

@@ -1,4 +1,4 @@
-"""Signatures that wait to be logged. Training writes them down here and goes on; a thread, or `atlas log flush`, submits.
+"""Signatures that wait to be logged. Training writes them down here and goes on; `atlas log flush` submits.
 
     $ATLAS_STORE/log-queue/<leaf hash>.json    entry, where it goes, and the artifact beside which its proof belongs
 

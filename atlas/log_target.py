@@ -29,9 +29,10 @@ def is_url(place: object) -> bool:
 class LogTarget:
     """Where to log: `place` is a folder made by `atlas log init`, or a URL.
 
-    A URL is that of a Rekor v2 server, or with `token_file` that of `atlas log serve`. `read_url` is where its tiles are
-    read, `policy` (a c2sp.org/tlog-policy file) whose keys and cosignatures a proof needs; without one ATLAS_LOG_POLICY
-    and the user's own configuration are asked. `key` is the private key of a folder's log, where the store has none.
+    A URL is that of a Rekor v2 server, or with `token_file` that of `atlas log serve`. `read_url` is where its tiles
+    are read. `policy` is a c2sp.org/tlog-policy file: whose keys and cosignatures a proof needs; without one
+    ATLAS_LOG_POLICY and the user's own configuration are asked. `key` is the private key of a folder's log, where the
+    store has none.
     """
 
     place: str
@@ -108,7 +109,7 @@ def _checked(proof: bytes, entry: bytes, policy: bytes, store: Store) -> bytes:
     return proof
 
 
-# -------------------------------------------------------------------------------------------------------------- a folder
+# ------------------------------------------------------------------------------------------------------------ a folder
 
 
 def _opened(target: LogTarget, store: Store):  # type: ignore[no-untyped-def]
@@ -161,7 +162,7 @@ def _cosigned(log, note: bytes, policy: bytes, seconds: float) -> bytes:  # type
     return cosigned.note
 
 
-# -------------------------------------------------------------------------------------------------------------- a server
+# ------------------------------------------------------------------------------------------------------------ a server
 
 
 def _remote_keys(policy: bytes, place: str) -> tuple[list[str], dict[str, str]]:

@@ -240,6 +240,20 @@ class NodeEvidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Logged:
+    """Where a signature is proven to be logged: entry `index` of the log's tree of `size`, by `witnesses` cosigned."""
+
+    origin: str
+    index: int
+    size: int
+    root: bytes
+    witnesses: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"root": self.root.hex()}
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """One manifest of the chain; node 0 is the artifact's own.
 
@@ -265,6 +279,7 @@ class Node:
     evidence: NodeEvidence | None
     inputs: tuple[Edge, ...]
     box: builtins.bytes = field(repr=False)
+    logged: Logged | None = None  # None: nothing proves it, or no logs were named
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +358,7 @@ class Verdict:
                     "gaps": node.gaps,
                     "step": node.step,
                     "evidence": node.evidence.to_dict() if node.evidence else None,
+                    "logged": node.logged.to_dict() if node.logged else None,
                     "inputs": [
                         {
                             **{k: getattr(e, k) for k in ("label", "name", "kind", "role", "relationship", "relation")},

@@ -40,6 +40,10 @@ class Policy:
     "artifact". `appraisal` is the policy for evidence (docs/attest.md) as JSON, `evidence_anchor` PEM of a root to use
     instead of the hardware vendors', under which nothing ever holds, `evidence_collateral` what vendors say, to be used
     instead of what the manifests carry.
+
+    `log_policy` is the text of a c2sp.org/tlog-policy: which logs are trusted, and which witnesses must have cosigned.
+    None is the user's own (ATLAS_LOG_POLICY, `log.policy` beside policy.json, logs made with `atlas log init`), b""
+    asks for no proofs. `require_log` demands that every signature is proven to be logged.
     """
 
     roots: bytes = b""
@@ -55,6 +59,8 @@ class Policy:
     appraisal: bytes | None = None
     evidence_anchor: bytes | None = None
     evidence_collateral: tuple[bytes, ...] = ()
+    log_policy: bytes | None = None
+    require_log: bool = False
     origin: str = ""
 
 
@@ -108,11 +114,11 @@ def _default_roots() -> tuple[bytes, str]:
 
 # --------------------------------------------------------------------------------------------------- policy file
 
-_FLAGS = ("require_revocation", "require_artifacts", "refuse_unknown_inputs")
+_FLAGS = ("require_revocation", "require_artifacts", "refuse_unknown_inputs", "require_log")
 _TEXTS = ("signers", "allow_redaction")
 _FILES = ("roots", "tsa_roots", "crls")
 _EVIDENCE = ("require_evidence", "appraisal", "evidence_anchor", "evidence_collateral")
-_KEYS = ("version", "at", *_FLAGS, *_TEXTS, *_FILES, *_EVIDENCE)
+_KEYS = ("version", "at", *_FLAGS, *_TEXTS, *_FILES, *_EVIDENCE, "log_policy")
 EVIDENCE_MODES = ("session", "artifact")
 
 
@@ -208,6 +214,7 @@ def _policy_of(document: Mapping[str, Any], base: Path) -> Policy:
         evidence_collateral=tuple(
             read_regular(base / name, limit=MAX_COLLATERAL_BYTES) for name in _texts(document, "evidence_collateral")
         ),
+        log_policy=_file(document, "log_policy", base, MAX_POLICY_BYTES),
         **{key: document.get(key, False) for key in _FLAGS},
     )
 
@@ -255,12 +262,14 @@ def resolve_policy(
     require_evidence: str | Mapping[str, str] | None = None,
     appraisal: PathOrPem | None = None,
     evidence_anchor: PathOrPem | None = None,
+    log_policy: PathOrPem | None = None,
+    require_log: bool = False,
 ) -> Policy:
     """The policy of one verification, complete: with roots, or UsageError.
 
     `trust`, `tsa_trust` and `at` replace what the policy says, `crls` come on top of it. `signer` can only narrow: a
-    signer that the policy does not name is not accepted because an argument names it, and `require_evidence` comes on
-    top of what the policy demands.
+    signer that the policy does not name is not accepted because an argument names it, and `require_evidence` and
+    `require_log` come on top of what the policy demands.
     """
     resolved = _start(policy)
     if trust is not None:
@@ -279,6 +288,8 @@ def resolve_policy(
         require_evidence=resolved.require_evidence + read_evidence_rules(require_evidence),
         appraisal=resolved.appraisal if appraisal is None else _read(appraisal),
         evidence_anchor=resolved.evidence_anchor if evidence_anchor is None else _read(evidence_anchor),
+        log_policy=resolved.log_policy if log_policy is None else _read(log_policy),
+        require_log=resolved.require_log or require_log,
     )
 
 

@@ -95,7 +95,7 @@ def default_log_policy(store: Store) -> bytes:
     return read_log_policy(policy_text(keys)) if keys else b""
 
 
-# --------------------------------------------------------------------------------------------------------- where they lie
+# ----------------------------------------------------------------------------------------------------- where they lie
 
 
 class Shelf:
@@ -148,15 +148,16 @@ def _made(directory: Path) -> None:
         raise SystemFailure(f"cannot be made: {error.strerror}", where=str(directory)) from error
 
 
-# ------------------------------------------------------------------------------------------------- what was seen of logs
+# ------------------------------------------------------------------------------------------------ what was seen of logs
 
 
 def seen_heads(store: Store) -> list[bytes]:
     """Checkpoints that were verified before, of all logs."""
     found = []
-    for path in sorted((store.directory / "logs").glob("*/seen/*")):
-        with contextlib.suppress(AtlasError):
-            found.append(read_regular(path, limit=MAX_PROOF_BYTES))
+    for pattern in ("*/head", "*/seen/*"):
+        for path in sorted((store.directory / "logs").glob(pattern)):
+            with contextlib.suppress(AtlasError):
+                found.append(read_regular(path, limit=MAX_PROOF_BYTES))
     return found
 
 

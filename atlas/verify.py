@@ -6,19 +6,22 @@ measurements of artifacts. This module looks for them, measures, and hands them 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atlas import _core
 from atlas.entry import MEASUREMENT
-from atlas.errors import AtlasError, FileChanged, LimitError, MalformedError, NotFound, SystemFailure
+from atlas.errors import AtlasError, FileChanged, LimitError, MalformedError, NotFound, SystemFailure, UsageError
 from atlas.files import read_regular, version_of
 from atlas.locate import Locator
 from atlas.measure import measure
-from atlas.model import Check, Digest, Edge, Identity, Measurement, Node, NodeEvidence, Verdict
+from atlas.model import Check, Digest, Edge, Identity, Logged, Measurement, Node, NodeEvidence, Verdict
 from atlas.policy import Policy, resolve_policy
+from atlas.proofs import Shelf, default_log_policy, keep_evidence, read_log_policy, seen_heads
 from atlas.store import MAX_OBJECT_BYTES, Store, find_manifest, index_path
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ def verify(
     manifest: PathLike | bytes | None = None,
     root: PathLike | None = None,
     bundle: PathLike | None = None,
+    proofs: PathLike | None = None,
     store: Store | PathLike | None = None,
     tree: bool = False,
     at: int | None = None,
@@ -49,7 +53,8 @@ def verify(
     `trust` names PEM roots (or is their bytes); without it `ATLAS_TRUST` and the user's own configuration are asked.
     `signer` pins every signer of the chain to these names or SPKI digests. Ancestors' artifacts are looked for beside
     the artifact and under `root`; their manifests in the sidecars, in `bundle` and in `store`. `tree` checks the tree
-    digest alone. `at` is the time to check for, in Unix seconds.
+    digest alone. `at` is the time to check for, in Unix seconds. `proofs` is a folder of proofs that signatures were
+    logged (docs/log-proofs.md).
 
     Returns a verdict for everything that was looked at; raises UsageError for contradictory arguments and NotFound when
     `path` does not exist.
@@ -76,6 +81,7 @@ def verify(
         data, origin = found
     locator = Locator(path, root=root, bundle=bundle, store=shelf)
     run = _Run(rules, tree, locator, progress)
+    run.logs = _Logs.of(rules, Shelf(path, folder=proofs, bundle=bundle, store=shelf), shelf)
     return run.verify(path, data, str(origin))
 
 
@@ -89,6 +95,7 @@ def verify_measured(
     rules = resolve_policy(None, trust=trust)
     locator = Locator(Path(path), root=None, bundle=None, store=store)
     run = _Run(rules, measurement.flat is None, locator, None, held=measurement)
+    run.logs = _Logs.of(rules, Shelf(path, store=store), store)
     return run.verify(Path(path), manifest, "held")
 
 
@@ -149,17 +156,24 @@ class _Run:
         self.progress = progress
         self.held = held
         self.paths: dict[int, str] = {}
+        self.logs: _Logs | None = None
 
     def verify(self, path: Path, manifest: bytes, origin: str) -> Verdict:
+        if self.logs is not None:
+            self.logs.begin(self.core)
         self.core.open(manifest)
         self.locator.anchor(_own_name(manifest))
         while (need := self.core.next()) is not None:
             if need["kind"] == "manifest":
                 self._manifest(need)
+            elif need["kind"] == "proof":
+                assert self.logs is not None
+                self.logs.answer(self.core, need)
             else:
                 self._artifact(need, path)
         paths = [self.paths.get(i, "") for i in range(max(self.paths, default=-1) + 1)]
-        return _verdict(self.core, str(path), paths, tree_only=self.tree, origin=origin)
+        verdict = _verdict(self.core, str(path), paths, tree_only=self.tree, origin=origin)
+        return self.logs.finish(verdict) if self.logs is not None else verdict
 
     def _manifest(self, need: dict[str, Any]) -> None:
         try:
@@ -235,6 +249,57 @@ class _Run:
             self.core.tensors(None, False, f"what the manifest names is none: {error.text}")
 
 
+class _Logs:
+    """The logs that are trusted, and where proofs lie."""
+
+    def __init__(self, policy: bytes, require: bool, shelf: Shelf, store: Store) -> None:
+        self._policy = policy
+        self._require = require
+        self._shelf = shelf
+        self._store = store
+        self._notes = seen_heads(store)
+
+    @classmethod
+    def of(cls, rules: Policy, shelf: Shelf, store: Store) -> _Logs | None:
+        policy = default_log_policy(store) if rules.log_policy is None else rules.log_policy
+        if policy:
+            return cls(read_log_policy(policy), rules.require_log, shelf, store)
+        if rules.require_log:
+            raise UsageError(
+                "require_log without a log that is trusted",
+                hint="name one with --log-policy, ATLAS_LOG_POLICY, or log_policy in the policy file",
+            )
+        return None
+
+    def begin(self, core: _core.Verifier) -> None:
+        core.trust_logs(self._policy, self._require, self._notes)
+
+    def answer(self, core: _core.Verifier, need: dict[str, Any]) -> None:
+        try:
+            found = self._shelf.find(need["digest"][1], subject=need["subject"])
+        except (SystemFailure, MalformedError) as error:
+            core.unreadable(str(error))
+            return
+        if not found:
+            core.absent("there is no proof beside it, in the store, a bundle or the folder of proofs")
+            return
+        for proof in found:
+            with contextlib.suppress(AtlasError):
+                self._notes.append(_core.log_proof_read(proof)[2])
+        core.proofs(found)
+
+    def finish(self, verdict: Verdict) -> Verdict:
+        """Two histories of a log are kept as evidence that anybody can check."""
+        forked = [i for i, check in enumerate(verdict.checks) if check.code == "org.atlasml.log.forked"]
+        report = keep_evidence(self._store, self._policy, self._notes) if forked else None
+        if report is None:
+            return verdict
+        checks = list(verdict.checks)
+        for i in forked:
+            checks[i] = replace(checks[i], text=f"{checks[i].text}; the proof of it is kept in {report}")
+        return replace(verdict, checks=tuple(checks))
+
+
 def _own_name(manifest: bytes) -> str:
     """What the manifest calls its artifact: a hint where to look, before anything has been checked."""
     try:
@@ -287,6 +352,7 @@ def _node(n: dict[str, Any], path: str) -> Node:
             for k in ("urn", "name", "kind", "size", "signed_at", "time_source", "bytes", "answer", "gaps", "box")
         },
         step=n["step"] or "",
+        logged=Logged(*n["logged"]) if n["logged"] else None,
         evidence=_evidence(n["evidence"]) if n["evidence"] else None,
         flat=Digest.of(n["flat"]),
         tree=Digest.of(n["tree"]),

@@ -223,6 +223,7 @@ GROUPS: list[tuple[str, str]] = [
     ("ground", r"errors|version|escape|files|stamp"),
     ("model", r"model|explain"),
     ("library", r"measure|claim|sign|attest|log|verify|policy|store|catalog|sidecar|entry|locate|bundle|lineage"),
+    ("library", r"proofs|log_target|log_queue"),
     ("library", r"web|tsa|pcs|tsm|provenance|private_copy|parts|tensors(\..*)?"),
     ("library", r"tpm|azure|evidence|enroll|runtime_log|cache|remote(\..*)?"),
     ("recorder", r"recorder|record(\..*)?"),

@@ -72,6 +72,20 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_logs(parser: argparse.ArgumentParser) -> None:
+    logs = parser.add_argument_group("transparency logs (docs/log-proofs.md)")
+    logs.add_argument(
+        "--log-policy",
+        metavar="FILE",
+        help="logs, witnesses and quorum (else ATLAS_LOG_POLICY, ~/.config/atlas/log.policy, logs that you made)",
+    )
+    logs.add_argument("--require-log", action="store_true", help="every signature must be proven to be logged")
+    logs.add_argument("--proofs", metavar="DIR", help="proofs of ancestors, named by leaf hash")
+    logs.add_argument(
+        "--offline", action="store_true", help="make no network call; verification never does, so this changes nothing"
+    )
+
+
 def policy_of(args: argparse.Namespace) -> Policy:
     from atlas.policy import resolve_policy
 
@@ -85,6 +99,8 @@ def policy_of(args: argparse.Namespace) -> Policy:
         require_evidence=args.require_evidence,
         appraisal=args.appraisal,
         evidence_anchor=args.evidence_anchor,
+        log_policy=getattr(args, "log_policy", None),
+        require_log=getattr(args, "require_log", False),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from atlas.cli.options import add_json, add_manifest, add_trust, policy_of
+from atlas.cli.options import add_json, add_logs, add_manifest, add_trust, policy_of
 
 if TYPE_CHECKING:
     from atlas.cli.console import Console
@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_manifest(parser)
     parser.add_argument("--root", metavar="DIR", help="where the artifacts of the chain lie on this machine")
     parser.add_argument("--bundle", metavar="DIR", help="manifests gathered by `atlas bundle`")
+    add_logs(parser)
     parser.add_argument("--tree", action="store_true", help="check the tree digest alone (all cores)")
     add_json(parser)
 
@@ -37,6 +38,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         manifest=args.manifest,
         root=args.root,
         bundle=args.bundle,
+        proofs=args.proofs,
         tree=args.tree,
         progress=console.progress(args.path),
     )
