@@ -33,6 +33,7 @@ from atlas.version import __version__
 if TYPE_CHECKING:
     from atlas.decorators import Dataset, In, Model, Out, pipeline, step
     from atlas.evidence import Attest, NotAttested
+    from atlas.log_target import LogTarget
     from atlas.recorder import Run, init, uninstall
 
 _LATER = {
@@ -45,6 +46,7 @@ _LATER = {
     "Out": "atlas.decorators",
     "Dataset": "atlas.decorators",
     "Model": "atlas.decorators",
+    "LogTarget": "atlas.log_target",
     "Attest": "atlas.evidence",
     "NotAttested": "atlas.evidence",
 }
@@ -79,6 +81,7 @@ __all__ = [
     "Input",
     "InternalError",
     "LimitError",
+    "LogTarget",
     "MalformedError",
     "Measurement",
     "Model",

@@ -19,6 +19,7 @@ from atlas.store import Store
 MAX_TOKEN_BYTES = 4096
 WITNESS_SECONDS = 5.0
 _SCHEMES = ("http://", "https://")
+_NAMED = frozenset(("ES256", "ES384", "ES512", "EDDSA", "ED25519", "PS256"))  # format/hashedrekord.c
 
 
 def is_url(place: object) -> bool:
@@ -70,6 +71,12 @@ class LogTarget:
             from atlas.remote.rekor import check_algorithm
 
             check_algorithm(alg)
+        if alg is not None and alg.upper() not in _NAMED:
+            raise UsageError(
+                f"entries of logs have no name for signatures by {alg}",
+                where="log",
+                hint="sign with es256, es384, es512, ed25519 or ps256 (`atlas keygen --alg`)",
+            )
         if self.remote:
             _remote_keys(self.policy_for(store), self.place)
         else:

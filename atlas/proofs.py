@@ -15,32 +15,26 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atlas import _core
-from atlas.errors import AtlasError, NotFound, SystemFailure, UsageError
+from atlas.errors import AtlasError, NotFound, SystemFailure, UsageError, VerificationError
 from atlas.files import StrPath, is_there, read_regular, write_atomic
+from atlas.model import Logged
+from atlas.sidecar import PROOF_SUFFIXES, proof_paths
 
 if TYPE_CHECKING:
+    from atlas.remote.checkpoint import Checkpoint
     from atlas.remote.equivocation import Equivocation
+    from atlas.remote.tree import Tree
     from atlas.store import Store
 
-PROOF_SUFFIX = ".tlog-proof"
-SIGSTORE_SUFFIX = ".tle.json"
-SUFFIXES = (PROOF_SUFFIX, SIGSTORE_SUFFIX)
 MAX_PROOF_BYTES = 256 << 10
 MAX_POLICY_BYTES = 256 << 10
 MAX_KEY_BYTES = 4096
 MAX_SEEN = 64  # checkpoints of one log that are remembered
-
-
-def proof_path(artifact: StrPath, suffix: str = PROOF_SUFFIX) -> Path:
-    """Where the proof of this artifact's manifest stands."""
-    place = Path(artifact)
-    if place.name in ("", ".."):
-        place = Path(os.path.realpath(place))
-    return place.parent / (place.name + suffix)
 
 
 def leaf_of(entry: bytes) -> bytes:
@@ -118,15 +112,14 @@ class Shelf:
 
     def _places(self, leaf: bytes, subject: bool) -> Iterator[Path]:
         name = leaf.hex()
-        for suffix in SUFFIXES:
-            if subject:
-                yield proof_path(self._artifact, suffix)
+        yield from proof_paths(self._artifact) if subject else ()
+        for suffix in PROOF_SUFFIXES:
             for folder in self._folders:
                 yield folder / (name + suffix)
             yield _in_store(self._store, leaf, suffix)
 
 
-def _in_store(store: Store, leaf: bytes, suffix: str = PROOF_SUFFIX) -> Path:
+def _in_store(store: Store, leaf: bytes, suffix: str = PROOF_SUFFIXES[0]) -> Path:
     return store.directory / "proofs" / leaf.hex()[:2] / (leaf.hex() + suffix)
 
 
@@ -136,7 +129,7 @@ def keep_proof(store: Store, entry: bytes, proof: bytes, *, beside: StrPath | No
     _made(place.parent)
     write_atomic(place, proof)
     if beside is not None:
-        place = proof_path(beside)
+        place = proof_paths(beside)[0]
         write_atomic(place, proof)
     return place
 
@@ -146,6 +139,120 @@ def _made(directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SystemFailure(f"cannot be made: {error.strerror}", where=str(directory)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A signature that is in a log of the policy."""
+
+    leaf: bytes
+    place: Logged
+
+
+def prove_manifest(
+    manifest: bytes,
+    *,
+    artifact: StrPath,
+    policy: StrPath | bytes | None,
+    proof: StrPath | None = None,
+    proofs: StrPath | None = None,
+    folder: StrPath | None = None,
+    store: Store,
+) -> Proven:
+    """Is this manifest's signature logged? By `proof`, by what the log in `folder` proves, or by whatever is found.
+
+    NotFound: there is no proof. VerificationError: one is false, or of no log of the policy.
+    """
+    text = read_log_policy(policy) if policy is not None else default_log_policy(store)
+    if not text:
+        raise UsageError(
+            "no log is trusted", hint="give --log-policy, or set ATLAS_LOG_POLICY; never take a key from the log itself"
+        )
+    leaf = leaf_of(_core.log_entry(manifest))
+    if proof is not None:
+        found = [read_regular(proof, limit=MAX_PROOF_BYTES)]
+    elif folder is not None:
+        found = [_proof_of_folder(folder, text, leaf, store)]
+    else:
+        found = Shelf(artifact, folder=proofs, store=store).find(leaf, subject=True)
+    if not found:
+        raise NotFound("nothing proves that it was logged", where=os.fspath(artifact), hint="`atlas log add` logs it")
+    return Proven(leaf, _check_all(manifest, found, text, store))
+
+
+def _check_all(manifest: bytes, found: list[bytes], policy: bytes, store: Store) -> Logged:
+    """Every proof must be true or of a stranger's log, and one must hold."""
+    checker = _core.LogPolicy(policy)
+    seen = seen_heads(store)
+    for head in seen:
+        with contextlib.suppress(AtlasError):
+            checker.head(head)
+    places: list[Logged] = []
+    unknown: VerificationError | None = None
+    for proof in found:
+        note = _core.log_proof_read(proof)[2]
+        try:
+            places.append(Logged(*checker.manifest(manifest, proof)))
+        except VerificationError as error:
+            if error.code == "ATLAS_E_FORKED":
+                report = keep_evidence(store, policy, [*seen, note])
+                error.hint = f"the proof of it is in {report}: keep it" if report else ""
+            if error.code != "ATLAS_E_UNKNOWN_LOG":
+                raise
+            unknown = error
+            continue
+        remember_head(store, places[-1].origin, places[-1].size, places[-1].root, note)
+    if places:
+        return places[0]
+    assert unknown is not None
+    raise unknown
+
+
+def _proof_of_folder(folder: StrPath, policy: bytes, leaf: bytes, store: Store) -> bytes:
+    """Made from the tiles; the policy's keys open the checkpoint, and nothing else of the folder is believed."""
+    from atlas.remote.checkpoint import open_checkpoint
+    from atlas.remote.policy import parse_log_policy
+    from atlas.remote.proof import encode_proof
+    from atlas.remote.source import CHECKPOINT, MAX_CHECKPOINT_BYTES, TILE_WIDTH, Folder
+    from atlas.remote.tree import Tree
+
+    source = Folder(folder)
+    keys = parse_log_policy(policy.decode()).log_keys
+    checkpoint = open_checkpoint(source.read(CHECKPOINT, limit=MAX_CHECKPOINT_BYTES), keys, where=os.fspath(folder))
+    tree = Tree(source, checkpoint.size, checkpoint.root)
+    _check_grown(tree, checkpoint, store, keys)
+    for tile in range((checkpoint.size + TILE_WIDTH - 1) // TILE_WIDTH):
+        hashes = tree.tile(0, tile)
+        if leaf in hashes:
+            index = tile * TILE_WIDTH + hashes.index(leaf)
+            return encode_proof(index, tree.inclusion(index), checkpoint.note)
+    raise NotFound("the log has no entry of this signature", where=os.fspath(folder), hint="`atlas log add` logs it")
+
+
+def _check_grown(tree: Tree, now: Checkpoint, store: Store, keys: list[str]) -> None:
+    """What was seen of the log before must be the beginning of what it shows now."""
+    from atlas.remote.checkpoint import open_checkpoint
+    from atlas.remote.equivocation import compare
+
+    for note in seen_heads(store):
+        try:
+            before = open_checkpoint(note, keys, where="checkpoint")
+        except AtlasError:
+            continue
+        if before.origin != now.origin:
+            continue
+        if before.size > now.size:
+            raise VerificationError(
+                f"shows {now.size} entries; it had {before.size} before", code="ATLAS_E_ROLLED_BACK", where=now.origin
+            )
+        found = compare(before, now, tree)
+        if found is not None:
+            raise VerificationError(
+                found.explain(),
+                code="ATLAS_E_FORKED",
+                where=now.origin,
+                hint=f"the proof of it is in {_keep_report(store, found)}: keep it",
+            )
 
 
 # ------------------------------------------------------------------------------------------------ what was seen of logs
@@ -173,7 +280,7 @@ def remember_head(store: Store, origin: str, size: int, root: bytes, note: bytes
 
 def find_equivocation(notes: Iterable[bytes], keys: Iterable[str]) -> Equivocation | None:
     """Two of these checkpoints that are of one log and one size and have different roots."""
-    from atlas.remote.checkpoint import Checkpoint, open_checkpoint
+    from atlas.remote.checkpoint import open_checkpoint
     from atlas.remote.equivocation import compare
 
     trusted = list(keys)
@@ -197,6 +304,10 @@ def keep_evidence(store: Store, policy: bytes, notes: Iterable[bytes]) -> Path |
     found = find_equivocation(notes, parse_log_policy(policy.decode()).log_keys)
     if found is None:
         return None
+    return _keep_report(store, found)
+
+
+def _keep_report(store: Store, found: Equivocation) -> Path:
     report = found.encode()
     place = log_directory(store, found.first.origin) / f"equivocation-{hashlib.sha256(report).hexdigest()[:16]}.json"
     _made(place.parent)
@@ -205,6 +316,6 @@ def keep_evidence(store: Store, policy: bytes, notes: Iterable[bytes]) -> Path |
 
 
 __all__ = [
-    "PROOF_SUFFIX", "Shelf", "default_log_policy", "find_equivocation", "keep_evidence", "keep_proof", "leaf_of",
-    "log_directory", "own_logs", "policy_text", "proof_path", "read_log_policy", "remember_head", "seen_heads",
+    "Proven", "Shelf", "default_log_policy", "find_equivocation", "keep_evidence", "keep_proof", "leaf_of",
+    "log_directory", "own_logs", "policy_text", "prove_manifest", "read_log_policy", "remember_head", "seen_heads",
 ]  # fmt: skip

@@ -17,6 +17,7 @@ from atlas.record.recorder import Recorder
 from atlas.record.run import OffRun, Run
 from atlas.record.settings import NO_KEY_HINT, Settings, resolve
 from atlas.sign import load_signer
+from atlas.store import Store
 
 if TYPE_CHECKING:
     from atlas.evidence import Attest
@@ -59,6 +60,8 @@ def init(
     `trust`) or "off". `store` is where manifests are kept. `include` and `exclude` are patterns of logical names.
     `attest` is "off", "auto" (hardware evidence where there is hardware, else a gap that says why not) or "require"
     (NotAttested here, before anything is trained), with ":session" or ":artifact" behind it, or an `atlas.Attest`.
+    `log` is a folder made with `atlas log init`, the URL of a Rekor v2 server, or an `atlas.LogTarget`: every manifest
+    that the run signs is logged there, by a thread that the program never waits for.
     What is not given comes from ATLAS_* and then from [tool.atlas] of pyproject.toml.
 
     Called again it returns the live run. Ends with `Run.finish`, a `with` block, or the program. In a child process it
@@ -116,7 +119,10 @@ def live() -> Run | None:
 def _signer(settings: Settings) -> Any:
     if settings.key is None:
         raise UsageError("no key: nothing could be signed", hint=NO_KEY_HINT)
-    return load_signer(settings.key, chain=settings.chain)
+    signer = load_signer(settings.key, chain=settings.chain)
+    if settings.log is not None:
+        settings.log.check(signer.alg, Store(settings.store))
+    return signer
 
 
 def _begin(recorder: Recorder, kind: str) -> Run:

@@ -1,6 +1,9 @@
 """Transparency logs: make one, watch them, copy them, serve them, cosign them.
 
   atlas log init DIR --origin NAME                 make a log in a new folder
+  atlas log add ARTIFACT --log DIR | --url URL     log the signature of an artifact's manifest
+  atlas log verify ARTIFACT [--log DIR]            is it logged?
+  atlas log pending | flush                        signatures that are not logged yet; log them now
   atlas log checkpoint DIR                         print its newest signed checkpoint
   atlas log prove DIR INDEX|LEAF                   prove that an entry is in it
   atlas log check DIR                              read and hash everything in it
@@ -18,6 +21,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from atlas.cli.log_entry import add_entry_actions, is_entry, run_entry
 from atlas.cli.log_local import add_local_actions, is_local, run_local
 from atlas.cli.log_remote import add_remote_actions, run_remote
 
@@ -30,8 +34,11 @@ HELP = "make, watch, copy, serve and cosign transparency logs"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")
     add_local_actions(actions)
+    add_entry_actions(actions)
     add_remote_actions(actions)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
+    if is_entry(args.action):
+        return run_entry(args, console)
     return run_local(args, console) if is_local(args.action) else run_remote(args, console)

@@ -13,7 +13,7 @@ from typing import Any
 from atlas.record.names import Names
 
 _FOREIGN = ("site-packages", "dist-packages", ".venv", "venv", "node_modules")
-_OWN_SUFFIXES = (".c2pa", ".c2pa-index", ".tlog-proof", ".c2pa.old", ".c2pa-index.old")
+_OWN_SUFFIXES = (".c2pa", ".c2pa-index", ".tlog-proof", ".tle.json", ".c2pa.old", ".c2pa-index.old", ".tlog-proof.old")
 _PACKAGE = str(Path(__file__).parent.parent) + "/"  # Atlas itself is named by its version
 _GIT_SECONDS = 5.0
 MAX_LISTED = 200

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atlas.sidecar import ASIDE_SUFFIX, INDEX_SUFFIX, SIDECAR_SUFFIX
+from atlas import _core
+from atlas.files import write_atomic
+from atlas.proofs import keep_proof
+from atlas.sidecar import ASIDE_SUFFIX, INDEX_SUFFIX, PROOF_SUFFIXES, SIDECAR_SUFFIX, proof_paths
 from atlas.store import index_path, put_back, set_aside, sidecar_path, write_sidecar
 
 if TYPE_CHECKING:
     from atlas.record.outputs import Output
     from atlas.record.recorder import Recorder
 
-_OURS = (SIDECAR_SUFFIX, INDEX_SUFFIX, SIDECAR_SUFFIX + ASIDE_SUFFIX, INDEX_SUFFIX + ASIDE_SUFFIX, ".tlog-proof")
+_KEPT = (SIDECAR_SUFFIX, INDEX_SUFFIX, *PROOF_SUFFIXES)
+_OURS = (*_KEPT, *(suffix + ASIDE_SUFFIX for suffix in _KEPT))
 KIND = "keeping a manifest with its artifact"
 
 
@@ -71,29 +75,40 @@ def keep_and_set_aside(recorder: Recorder, path: str) -> bool:
     """Out of the way, but not lost: the store keeps manifests that came from elsewhere too."""
     sidecar = sidecar_path(path)
     with recorder.guard("keeping records in the store", recorder.names.logical(path)):
-        recorder.store.put(sidecar.read_bytes())
+        manifest = sidecar.read_bytes()
+        recorder.store.put(manifest)
+        for proof in filter(Path.exists, proof_paths(path)):
+            keep_proof(recorder.store, _core.log_entry(manifest), proof.read_bytes())
     return set_aside(path)
 
 
 def discard_aside(path: str) -> None:
-    for place in (sidecar_path(path), index_path(path)):
+    for place in (sidecar_path(path), index_path(path), *proof_paths(path)):
         Path(f"{place}{ASIDE_SUFFIX}").unlink(missing_ok=True)
 
 
 def _drop(path: str) -> None:
-    for place in (sidecar_path(path), index_path(path)):
+    for place in (sidecar_path(path), index_path(path), *proof_paths(path)):
         place.unlink(missing_ok=True)
 
 
 def _carry(source: str, target: str) -> None:
     index = index_path(source)
     write_sidecar(target, sidecar_path(source).read_bytes(), index.read_bytes() if index.exists() else None)
+    _carry_proofs(source, target)
     _drop(source)
+
+
+def _carry_proofs(source: str, target: str) -> None:
+    for old, new in zip(proof_paths(source), proof_paths(target), strict=True):
+        if old.exists():
+            write_atomic(new, old.read_bytes())
 
 
 def copied(recorder: Recorder, source: str, target: str, *, aside: bool) -> None:
     """A file was copied: the same bytes, so the same manifest."""
     if concerns(source):
         write_sidecar(target, sidecar_path(source).read_bytes())
+        _carry_proofs(source, target)
     elif aside:
         discard_aside(target)

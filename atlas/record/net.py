@@ -22,7 +22,10 @@ from atlas.record.steps import Step
 MAX_SEEN = 200_000
 MAX_LISTED = 20
 _CODE = (".py", ".pyc", ".pyi", ".so", ".pth", ".pyd", ".egg-link")
-_ATLAS = (".c2pa", ".c2pa-index", ".c2pa.old", ".c2pa-index.old", ".tlog-proof", ".journal", ".state")
+_ATLAS = (
+    ".c2pa", ".c2pa-index", ".c2pa.old", ".c2pa-index.old", ".tlog-proof", ".tlog-proof.old", ".tle.json",
+    ".tle.json.old", ".journal", ".state",
+)  # fmt: skip
 _WRITES = frozenset("wax+")
 
 Event = Callable[[str, tuple[Any, ...]], None]

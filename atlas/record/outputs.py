@@ -18,6 +18,7 @@ from atlas.record.assemble import Assembly, assemble
 from atlas.record.inputs import signature
 from atlas.record.ledger import PREVIOUS
 from atlas.record.steps import Declared, Step
+from atlas.sidecar import proof_paths
 from atlas.store import sidecar_path, write_sidecar
 from atlas.tensors.attach import measure_model
 
@@ -166,6 +167,7 @@ class Outputs:
             with recorder.guard(SIDECAR, output.name):
                 write_sidecar(output.path, signed.store, output.measurement.index)
                 output.beside = True
+        recorder.logs.add(signed, output.path)
         recorder.diary.write(
             "signed",
             {"name": output.name, "path": output.path, "urn": signed.urn, "manifest": signed.sha256,
@@ -198,7 +200,7 @@ class Outputs:
         if output is not None and output.signed is None:
             self._recorder.diary.write("removed", {"path": path})
         elif output is not None:
-            for place in (sidecar_path(path), Path(f"{path}.c2pa-index")):
+            for place in (sidecar_path(path), Path(f"{path}.c2pa-index"), *proof_paths(path)):
                 place.unlink(missing_ok=True)
 
     def withdraw_grown(self) -> None:

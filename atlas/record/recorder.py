@@ -27,6 +27,7 @@ from atlas.record.guard import Guard
 from atlas.record.inputs import Inputs
 from atlas.record.ledger import Ledger, Load
 from atlas.record.loaders import LoaderUse
+from atlas.record.logs import Logs
 from atlas.record.merge import Merger
 from atlas.record.names import Names
 from atlas.record.net import Net
@@ -85,6 +86,7 @@ class Recorder:
         self.background = Background()
         self.context = Context(self.names, settings.root)
         self.inputs = Inputs(settings, self.names, self.store, self.gap)
+        self.logs = Logs(self, settings.log)
         self.outputs = Outputs(self)
         self.attesting = Attesting(self)
         self.net = Net(self.names, (str(self.store.directory),))
@@ -251,7 +253,7 @@ class Recorder:
         self.signer = None
         self.process = f"child {self.pid}"
         self._local = threading.local()
-        for part in (self.guard, self.ledger, self.inputs, self.background, self.net, self.diary):
+        for part in (self.guard, self.ledger, self.inputs, self.background, self.net, self.diary, self.logs):
             part.forked()
         self.steps.forked(str(self.pid))
         self.steps.enter(parent)
@@ -280,6 +282,7 @@ class Recorder:
             self._await_ranks()
             self.merge()
             self.outputs.withdraw_grown()
+            self.logs.finish()
 
     def _await_ranks(self) -> None:
         if self._merger is None:

@@ -16,6 +16,7 @@ from typing import Any, Literal, cast
 from atlas.cache import level_of
 from atlas.errors import UsageError
 from atlas.evidence import Attest
+from atlas.log_target import LogTarget
 from atlas.model import CacheLevel
 from atlas.policy import read_roots
 from atlas.record.names import find_root
@@ -43,6 +44,7 @@ class Settings:
     root: Path
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    log: LogTarget | None = None  # where every signature is to be logged
     attest: Attest = field(default_factory=Attest)
     cache: CacheLevel = "off"  # of directories that are inputs; enforce reads everything
 
@@ -92,7 +94,7 @@ def resolve(
             return f"{scheme}{beside}" if scheme else beside
         return chosen
 
-    _refuse_unbuilt(pick(log, "ATLAS_LOG", None))
+    chosen_log = pick(log, "ATLAS_LOG", None)
     chosen_mode = pick(mode, "ATLAS_MODE", "mode") or "observe"
     if chosen_mode not in MODES:
         raise UsageError(f"no such mode: {chosen_mode!r}", hint=f"one of: {', '.join(MODES)}")
@@ -109,6 +111,7 @@ def resolve(
         root=find_root(directory),
         include=_patterns(pick(include, "ATLAS_INCLUDE", "include"), "include"),
         exclude=_patterns(pick(exclude, "ATLAS_EXCLUDE", "exclude"), "exclude"),
+        log=LogTarget.of(chosen_log) if chosen_log is not None else None,
         attest=Attest.of(pick(attest, "ATLAS_ATTEST", None), environ),
         cache=cache if chosen_mode == "observe" else "off",
     )
@@ -118,11 +121,6 @@ def resolve(
             hint="atlas.init(trust='root.pem'), or ATLAS_TRUST, or a root.pem beside the key",
         )
     return settings
-
-
-def _refuse_unbuilt(log: Any) -> None:
-    if log is not None:
-        raise UsageError("log: the transparency log is not built yet", hint="leave log=None and unset ATLAS_LOG")
 
 
 def _trust(trust: Any, variable: str | None, key: Any) -> bytes | None:
