@@ -49,10 +49,18 @@ def log_directory(store: Store, origin: str) -> Path:
     return store.directory / "logs" / hashlib.sha256(origin.encode()).hexdigest()
 
 
+def _listed(store: Store, pattern: str) -> list[Path]:
+    """A store that cannot be read is one without logs: then nothing is trusted, and nothing was seen."""
+    try:
+        return sorted((store.directory / "logs").glob(pattern))
+    except OSError:
+        return []
+
+
 def own_logs(store: Store) -> list[str]:
     """Verifier keys of the user's own logs."""
     found = []
-    for path in sorted((store.directory / "logs").glob("*/vkey")):
+    for path in _listed(store, "*/vkey"):
         text = read_regular(path, limit=MAX_KEY_BYTES).decode("utf-8", "replace").strip()
         if text:
             found.append(text)
@@ -262,7 +270,7 @@ def seen_heads(store: Store) -> list[bytes]:
     """Checkpoints that were verified before, of all logs."""
     found = []
     for pattern in ("*/head", "*/seen/*"):
-        for path in sorted((store.directory / "logs").glob(pattern)):
+        for path in _listed(store, pattern):
             with contextlib.suppress(AtlasError):
                 found.append(read_regular(path, limit=MAX_PROOF_BYTES))
     return found
