@@ -30,7 +30,7 @@ def test_the_table_of_verbs_is_complete_and_in_order() -> None:
 def test_the_policy_of_the_page_is_read_and_shows_every_key(tmp_path: Path) -> None:
     text = re.search(r"```json\n(.*?)```", PAGE, re.DOTALL)
     assert text is not None
-    for name in ("roots.pem", "tsa.pem", "revoked.crl", "appraisal.json", "bundle.json", "test-root.pem"):
+    for name in ("roots.pem", "tsa.pem", "revoked.crl", "appraisal.json", "bundle.json", "test-root.pem", "log.policy"):
         (tmp_path / name).write_text(ROOT)
     (tmp_path / "policy.json").write_text(text[1])
     policy = load_policy(tmp_path / "policy.json")
