@@ -26,9 +26,9 @@ STAGE = (
     "attest_tpm attest_tpm_trust attest_tpm_events attest_tpm_policy attest_azure"
 )
 FILES = [
-    *(f"csrc/stage/{name}.c" for name in [*STAGE.split(), "attest_ccel", "attest_runtime_log"]),
+    *(f"csrc/stage/{name}.c" for name in [*STAGE.split(), "attest_ccel", "attest_runtime_log", "verify_evidence"]),
     *(f"csrc/format/{name}.c" for name in ("tdx_quote", "tcb_info", "snp_report", "spdm", "ccel")),
-    *(f"csrc/format/{name}.c" for name in ("tpm_attest", "tpm_evidence", "hcl_report")),
+    *(f"csrc/format/{name}.c" for name in ("tpm_attest", "tpm_evidence", "hcl_report", "attestation")),
     *(f"csrc/port/crypto/{name}.c" for name in ("pki", "pck", "tpm_key", "tpm_certificate")),
     "csrc/port/json.c",
     "csrc/port/json_scan.c",
@@ -41,7 +41,10 @@ ON_LOGS = "tests/attacks/test_attacks_on_runtime_logs.py"
 ON_COLLATERAL = "tests/attacks/test_attacks_on_collateral.py"
 ON_PIECES = "tests/attacks/test_attacks_on_pieces.py"
 ON_POLICY = "tests/unit/test_attest_policy.py"
+ON_MANIFESTS = "tests/attacks/test_attacks_on_evidence.py"
 FIRST = {
+    "verify_evidence": ON_MANIFESTS,
+    "attestation": ON_MANIFESTS,
     "runtime_log": ON_LOGS,
     "tpm": ON_TPM,
     "azure": ON_AZURE,
@@ -53,7 +56,7 @@ FIRST = {
     "policy": ON_POLICY,
     "json": ON_POLICY,
 }
-REFUSAL = r"(?:atlas_error_set|atlas_error_at|atlas_ossl_fail|mismatch|refuse|bad|malformed)\("
+REFUSAL = r"(?:atlas_report|fail|atlas_error_set|atlas_error_at|atlas_ossl_fail|mismatch|refuse|bad|malformed)\("
 ROW = re.compile(r'^    \{"[a-z]+\.[a-z_0-9]+", ATLAS_GROUP_[A-Z]+, \w+\},\n', re.MULTILINE)
 BRANCH = re.compile(rf"\bif \(((?:[^;{{}}])*?)\) \{{\s+(?:return (?:\w[^;?]*? \? )?|ATLAS_TRY\(\s*|rc = )?{REFUSAL}")
 TERNARY = re.compile(rf"return ((?:[^;{{}}?])+?)\s*\? ATLAS_OK\s*:\s*{REFUSAL}")
@@ -66,6 +69,7 @@ PREDICATE = re.compile(
 
 # Mutants that no test can notice, and why. The key is the place as it is printed, without the line number.
 EXPECTED: dict[str, str] = {
+    "csrc/stage/verify_evidence.c: e->out->view.holds": "evidence that holds can only be made by a vendor's hardware",
     "csrc/port/crypto/tpm_key.c: number.n > half": "the reader of TPMT_PUBLIC refuses longer coordinates first",
 }
 MACHINE = re.compile(r"== NULL|NOMEM|out of memory|sk_X509|_new\(|calloc|!= 1 \|\||X509_digest|SHA-256 failed")

@@ -23,7 +23,7 @@ from forge_attest.tpm import Tpm, hcl_binding, hcl_report, rsa_key, runtime_data
 
 from atlas import _core
 from atlas.claim import sign_manifest
-from atlas.errors import MalformedError
+from atlas.errors import AtlasError, MalformedError, UsageError
 from atlas.measure import measure
 from atlas.model import Input, SignedManifest, Verdict
 from atlas.policy import Policy
@@ -330,6 +330,42 @@ def test_collateral_of_the_policy_takes_the_place_of_what_the_manifest_carries(b
     assert "missing" in evidence_of(bench.judge()).why or evidence_of(bench.judge()).appraisal.incomplete
     found = evidence_of(bench.judge(evidence_collateral=(bundle(),)))
     assert found.appraisal.signature and found.appraisal.tcb
+
+
+MALFORMED_BINDINGS = {
+    "another algorithm": ("artifact", altered("alg", "sha512")),
+    "a claim and a run": ("artifact", altered("run", RUN)),
+    "a run and a claim": ("session", altered("partial-claim-hash", bytes(32))),
+    "a run and a nonce": ("session", altered("nonce", bytes(32))),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED_BINDINGS)
+def test_a_binding_is_of_one_mode_and_one_algorithm(bench: Bench, name: str) -> None:
+    mode, change = MALFORMED_BINDINGS[name]
+    write = _core.attestation_write
+    lab = replace(bench.lab, mode=mode)
+    with pytest.MonkeyPatch.context() as patch:  # our writer refuses them
+        patch.setattr(
+            _core,
+            "attestation_write",
+            lambda kind, tbs, *rest, **more: _core.cbor_encode(
+                _core.cbor_decode(write(kind, tbs, *rest, **more)) | {"attestation-tbs": _core.cbor_decode(change(tbs))}
+            ),
+        )
+        bench.sign(lab)
+    verdict = bench.judge()
+    assert (verdict.answer, codes(verdict)) == ("MALFORMED", {"org.atlasml.attestation.malformed"}), verdict.explain()
+    with pytest.raises(AtlasError):
+        bench.sign(replace(lab, binding=change))
+
+
+@pytest.mark.parametrize(
+    "members", [{}, {"partial": bytes(32)}, {"nonce": bytes(32)}, {"run": RUN, "nonce": bytes(32)}], ids=" ".join
+)
+def test_no_binding_is_made_of_no_mode(members: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        _core.attestation_binding(b"key", CREATED, **members)
 
 
 def test_more_collateral_than_the_limit_is_not_even_written(bench: Bench) -> None:
