@@ -14,6 +14,18 @@ void atlas_buf_clear(struct atlas_buf *b)
     b->failed = false;
 }
 
+static bool set_capacity(struct atlas_buf *b, size_t cap)
+{
+    uint8_t *p = realloc(b->p, cap);
+    if (p == NULL) {
+        b->failed = true;
+        return false;
+    }
+    b->p = p;
+    b->cap = cap;
+    return true;
+}
+
 static bool reserve(struct atlas_buf *b, size_t more)
 {
     if (b->failed || more > SIZE_MAX / 2 - b->n) {
@@ -28,14 +40,7 @@ static bool reserve(struct atlas_buf *b, size_t more)
     while (cap < need) {
         cap *= 2;
     }
-    uint8_t *p = realloc(b->p, cap);
-    if (p == NULL) {
-        b->failed = true;
-        return false;
-    }
-    b->p = p;
-    b->cap = cap;
-    return true;
+    return set_capacity(b, cap);
 }
 
 /* POINTER MATH */
@@ -58,6 +63,28 @@ void atlas_buf_append(struct atlas_buf *b, struct atlas_span s)
     if (s.n != 0 && reserve(b, s.n)) {
         memcpy(b->p + b->n, s.p, s.n);
         b->n += s.n;
+    }
+}
+
+void atlas_buf_take(struct atlas_buf *b, struct atlas_buf *from)
+{
+    if (b->n == 0 && !b->failed) {
+        free(b->p);
+        *b = *from;
+        *from = ATLAS_BUF_INIT;
+        return;
+    }
+    atlas_buf_append(b, atlas_buf_span(from));
+    b->failed = b->failed || from->failed;
+    atlas_buf_release(from);
+}
+
+void atlas_buf_reserve(struct atlas_buf *b, size_t more)
+{
+    if (b->failed || more > SIZE_MAX / 2 - b->n) {
+        b->failed = true;
+    } else if (b->n + more > b->cap) {
+        (void)set_capacity(b, b->n + more);
     }
 }
 

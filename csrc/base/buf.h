@@ -18,6 +18,12 @@ void atlas_buf_release(struct atlas_buf *b); /* frees the bytes; b is empty and 
 void atlas_buf_clear(struct atlas_buf *b);   /* forgets the contents, keeps the memory */
 
 void atlas_buf_append(struct atlas_buf *b, struct atlas_span s);
+
+/* Append all of `from`, which is empty afterwards: without a copy when b has nothing. */
+void atlas_buf_take(struct atlas_buf *b, struct atlas_buf *from);
+
+/* Memory for so many more bytes and no more than those, where many are to come. */
+void atlas_buf_reserve(struct atlas_buf *b, size_t more);
 void atlas_buf_append_u8(struct atlas_buf *b, uint8_t v);
 void atlas_buf_append_be32(struct atlas_buf *b, uint32_t v);
 void atlas_buf_append_be64(struct atlas_buf *b, uint64_t v);

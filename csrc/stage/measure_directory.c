@@ -16,10 +16,12 @@ struct hand {
     struct atlas_small *small;
     struct atlas_walk_opener opener;
     uint8_t *scratch;
+    size_t room; /* bytes of scratch, and one more for an empty file */
 };
 
 /* Files of at most a chunk are read and digested so many at a time, or so many bytes: twice what fills the lanes of a
- * core with files of 4 KiB, and once with those of 100 KiB. */
+ * core with files of 4 KiB, and once with those of 100 KiB. Fewer when there are few files, so that every thread has
+ * its share; and half of the bytes by threads that are there to wait for a disk, so that many take little memory. */
 #define GROUP_FILES 32
 #define GROUP_BYTES (2 * ATLAS_CHUNK_SIZE)
 _Static_assert(GROUP_FILES <= ATLAS_SMALL_MAX, "they are digested together");
@@ -69,7 +71,7 @@ static struct atlas_span tree_of(const struct batch *b, size_t file)
 
 /* ------------------------------------------------------------------------------------------------- files */
 
-static int hand_init(struct hand *h, const struct batch *b, struct atlas_error *error)
+static int hand_init(struct hand *h, const struct batch *b, unsigned worker, struct atlas_error *error)
 {
     int rc;
     if (h->ready) {
@@ -77,7 +79,8 @@ static int hand_init(struct hand *h, const struct batch *b, struct atlas_error *
     }
     ATLAS_TRY(atlas_sink_init(&h->sink, b->options, error));
     h->opener = ATLAS_WALK_OPENER(b->walk);
-    h->scratch = malloc(GROUP_BYTES + 1); /* and the byte that an empty file is asked for */
+    h->room = worker < atlas_pool_threads(b->options->threads) ? GROUP_BYTES : ATLAS_CHUNK_SIZE;
+    h->scratch = malloc(h->room + 1);
     h->ready = true;
     if (h->scratch == NULL) {
         return no_memory(error);
@@ -138,7 +141,7 @@ static int measure_one(void *context, unsigned worker, uint64_t i, struct atlas_
     int fd = ATLAS_FILE_CLOSED;
     int rc;
     atlas_path_where(file->path, true, where, sizeof where);
-    ATLAS_TRY(hand_init(h, b, error));
+    ATLAS_TRY(hand_init(h, b, worker, error));
     ATLAS_TRY(atlas_walk_open(&h->opener, file, &fd, error));
     struct atlas_memory_look look = atlas_memory_look(b->memory, fd);
     struct atlas_measure_job job = {.fd = fd, .where = where, .expected = &file->id, .sink = &h->sink,
@@ -195,34 +198,47 @@ out:
     return rc < 0 ? fail_at(file, rc, cause.text, error) : ATLAS_OK;
 }
 
-/* Some small files: first they are all read, then they are all digested. */
+/* As many of n small files as there is room for: first they are all read, then they are all digested. */
+static int measure_some(struct batch *b, struct hand *h, const size_t *files, size_t n, bool ticks, size_t *ret_done,
+                        struct atlas_error *error)
+{
+    struct atlas_memory_look looks[GROUP_FILES];
+    struct atlas_measurement measured[GROUP_FILES];
+    struct atlas_span bytes[GROUP_FILES];
+    size_t used = 0;
+    size_t i = 0;
+    int rc;
+    for (; i < n && b->walk->files[files[i]].id.size <= h->room - used; i++) {
+        size_t size = (size_t)b->walk->files[files[i]].id.size;
+        bytes[i] = atlas_span_of(h->scratch + used, size);
+        ATLAS_TRY(read_small(b, h, files[i], h->scratch + used, &looks[i], error));
+        used += size;
+        atomic_fetch_add(&b->meter->done, size);
+        if (ticks) {
+            ATLAS_TRY(atlas_meter_tick(b->meter, false, error));
+        }
+    }
+    *ret_done = i;
+    ATLAS_TRY(atlas_small_digest(h->small, bytes, i, measured, error));
+    while (i-- > 0) {
+        set_digests(b, files[i], &measured[i]);
+        after_one(b, files[i], &measured[i], &looks[i]);
+    }
+out:
+    return rc;
+}
+
 static int measure_group(void *context, unsigned worker, uint64_t group, struct atlas_error *error)
 {
     struct batch *b = context;
     struct hand *h = &b->hands[worker];
-    const size_t *files = b->order + b->groups[group];
-    size_t n = b->groups[group + 1] - b->groups[group];
-    struct atlas_memory_look looks[GROUP_FILES];
-    struct atlas_measurement measured[GROUP_FILES];
-    struct atlas_span bytes[GROUP_FILES];
-    uint8_t *next;
+    size_t next = b->groups[group];
+    size_t done = 0;
     int rc;
-    ATLAS_TRY(hand_init(h, b, error));
-    next = h->scratch;
-    for (size_t i = 0; i < n; i++) {
-        size_t size = (size_t)b->walk->files[files[i]].id.size;
-        bytes[i] = atlas_span_of(next, size);
-        ATLAS_TRY(read_small(b, h, files[i], next, &looks[i], error));
-        next += size;
-        atomic_fetch_add(&b->meter->done, size);
-        if (worker == 0) {
-            ATLAS_TRY(atlas_meter_tick(b->meter, false, error));
-        }
-    }
-    ATLAS_TRY(atlas_small_digest(h->small, bytes, n, measured, error));
-    for (size_t i = 0; i < n; i++) {
-        set_digests(b, files[i], &measured[i]);
-        after_one(b, files[i], &measured[i], &looks[i]);
+    ATLAS_TRY(hand_init(h, b, worker, error));
+    for (; next < b->groups[group + 1]; next += done) {
+        size_t n = b->groups[group + 1] - next;
+        ATLAS_TRY(measure_some(b, h, b->order + next, n, worker == 0, &done, error));
     }
 out:
     return rc;
@@ -242,12 +258,14 @@ static size_t put_in_order(struct batch *b, size_t next, uint64_t smallest, uint
 
 static void make_groups(struct batch *b)
 {
+    size_t most = (b->n_order - b->n_large - b->n_medium) / (2 * atlas_pool_depth(b->options->threads));
     uint64_t bytes = 0;
     size_t files = 0;
+    most = most < 4 ? 4 : most < GROUP_FILES ? most : GROUP_FILES;
     b->n_groups = 0;
     for (size_t i = b->n_large + b->n_medium; i < b->n_order; i++) {
         uint64_t size = b->walk->files[b->order[i]].id.size;
-        if (files == 0 || files == GROUP_FILES || bytes + size > GROUP_BYTES) {
+        if (files == 0 || files == most || bytes + size > GROUP_BYTES) {
             b->groups[b->n_groups++] = i;
             bytes = files = 0;
         }
@@ -464,8 +482,8 @@ int atlas_measure_directory(const char *path, const struct atlas_measure_options
     }
     ATLAS_TRY(batch_remember(b, error));
     ATLAS_TRY(atlas_meter_tick(&meter, true, error));
-    atlas_buf_append(ret_index, atlas_buf_span(&index));
-    atlas_buf_append(ret_links, atlas_buf_span(&links));
+    atlas_buf_take(ret_index, &index);
+    atlas_buf_take(ret_links, &links);
     ATLAS_TRY(atlas_buf_check(ret_index, error));
     ATLAS_TRY(atlas_buf_check(ret_links, error));
     *ret_measurement = m;

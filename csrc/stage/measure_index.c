@@ -70,8 +70,13 @@ static int join_blocks(struct writer *w, struct atlas_buf *index, struct atlas_d
 {
     struct atlas_merkle_range range;
     int rc = ATLAS_OK;
+    size_t size = 0;
+    for (size_t i = 0; i < w->n_blocks; i++) {
+        size += w->blocks[i].text.n; /* all are in memory: no overflow */
+    }
     atlas_merkle_range_init(&range, w->alg, 0);
     atlas_index_write_header(w->alg, index);
+    atlas_buf_reserve(index, size);
     for (size_t i = 0; i < w->n_blocks; i++) {
         atlas_buf_append(index, atlas_buf_span(&w->blocks[i].text));
         atlas_buf_release(&w->blocks[i].text);

@@ -82,6 +82,28 @@ TEST(a_buffer_grows)
     CHECK(b.p == NULL && b.n == 0);
 }
 
+TEST(a_buffer_takes_what_another_has)
+{
+    struct atlas_buf a = ATLAS_BUF_INIT;
+    struct atlas_buf b = ATLAS_BUF_INIT;
+    atlas_buf_reserve(&b, 3);
+    CHECK(b.cap == 3 && b.n == 0);
+    atlas_buf_append(&b, atlas_span_str("abc"));
+    const uint8_t *bytes = b.p;
+    atlas_buf_take(&a, &b);
+    CHECK(a.p == bytes && b.p == NULL && b.n == 0); /* not copied */
+    atlas_buf_append(&b, atlas_span_str("de"));
+    atlas_buf_take(&a, &b);
+    CHECK(atlas_span_equal(atlas_buf_span(&a), atlas_span_str("abcde")) && b.p == NULL);
+    b.failed = true;
+    atlas_buf_take(&a, &b);
+    CHECK_ERR(atlas_buf_check(&a, NULL), ATLAS_E_NOMEM);
+    atlas_buf_reserve(&b, SIZE_MAX);
+    CHECK_ERR(atlas_buf_check(&b, NULL), ATLAS_E_NOMEM);
+    atlas_buf_release(&a);
+    atlas_buf_release(&b);
+}
+
 TEST(out_of_memory_is_sticky_in_a_buffer)
 {
     struct atlas_error error = ATLAS_ERROR_INIT;
