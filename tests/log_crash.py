@@ -272,6 +272,8 @@ def survived(base: Path, vkey: str, submitted: list[bytes], acknowledged: int) -
     assert entries_of(log, (log.folder / "checkpoint").read_bytes()) == [*submitted[: head.size], *more]
     leftovers = {p.name for p in (log.folder / ".state").iterdir()}
     assert leftovers == {"head", "lock", "origin", "version", "vkey"}, leftovers
+    leftovers = {p.name for p in (base / "store").rglob("*") if p.is_file()}
+    assert leftovers <= {"head", "key", "vkey"}, leftovers
     return head.size
 
 

@@ -45,8 +45,8 @@ int atlas_durable_sync(int fd, const char *where, struct atlas_error *error)
     return rc == 0 ? ATLAS_OK : fail(error, where, "cannot be flushed to the disk");
 }
 
-int atlas_durable_write(int dir, const char *name, enum atlas_durable_mode mode, const struct atlas_span *pieces,
-                        size_t n, const char *where, struct atlas_error *error)
+int atlas_durable_begin(int dir, const char *name, enum atlas_durable_mode mode, const struct atlas_span *pieces,
+                        size_t n, const char *where, int *ret_fd, struct atlas_error *error)
 {
     int rc;
     int fd = ATLAS_FILE_CLOSED;
@@ -58,14 +58,38 @@ int atlas_durable_write(int dir, const char *name, enum atlas_durable_mode mode,
     for (size_t i = 0; i < n; i++) {
         ATLAS_TRY(write_all(fd, pieces[i], where, error));
     }
-    ATLAS_TRY(atlas_durable_sync(fd, where, error));
-    int closed = close(fd);
+    /* A hint: errors come out of the flush. Blocks are given to the file now, so that one transaction of the journal
+     * has all files that are begun together. */
+    (void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    *ret_fd = fd;
     fd = ATLAS_FILE_CLOSED;
+out:
+    atlas_file_close(&fd);
+    return rc;
+}
+
+int atlas_durable_finish(int *fd, const char *where, struct atlas_error *error)
+{
+    int rc;
+    ATLAS_TRY(atlas_durable_sync(*fd, where, error));
+    int closed = close(*fd);
+    *fd = ATLAS_FILE_CLOSED;
     if (closed != 0 && errno != EINTR) {
         ATLAS_TRY(fail(error, where, "cannot be written"));
     }
 out:
-    atlas_file_close(&fd);
+    atlas_file_close(fd);
+    return rc;
+}
+
+int atlas_durable_write(int dir, const char *name, enum atlas_durable_mode mode, const struct atlas_span *pieces,
+                        size_t n, const char *where, struct atlas_error *error)
+{
+    int fd = ATLAS_FILE_CLOSED;
+    int rc;
+    ATLAS_TRY(atlas_durable_begin(dir, name, mode, pieces, n, where, &fd, error));
+    ATLAS_TRY(atlas_durable_finish(&fd, where, error));
+out:
     return rc;
 }
 

@@ -19,7 +19,14 @@ enum atlas_durable_mode {
     ATLAS_DURABLE_FIXED = 0444, /* never written again */
 };
 
-/* Write a new file of these pieces; one of that name that was left behind goes first. Its name needs a sync. */
+/* Write a new file of these pieces, and start to bring it to the disk; one of that name that was left behind goes
+ * first. It is there after atlas_durable_finish, which closes it; its name needs a sync. Several that were written
+ * before the first is finished take the disk little longer than one. */
+int atlas_durable_begin(int dir, const char *name, enum atlas_durable_mode mode, const struct atlas_span *pieces,
+                        size_t n, const char *where, int *ret_fd, struct atlas_error *error) ATLAS_MUST_CHECK;
+int atlas_durable_finish(int *fd, const char *where, struct atlas_error *error) ATLAS_MUST_CHECK;
+
+/* Both at once. */
 int atlas_durable_write(int dir, const char *name, enum atlas_durable_mode mode, const struct atlas_span *pieces,
                         size_t n, const char *where, struct atlas_error *error) ATLAS_MUST_CHECK;
 

@@ -148,7 +148,6 @@ void atlas_log_close(struct atlas_log *log)
     log_tree_free(log->tree);
     atlas_note_signer_free(log->signer);
     atlas_buf_release(&log->bundle);
-    atlas_buf_release(&log->remembered);
     free(log->path);
     free(log->memory);
     free(log);
@@ -303,6 +302,7 @@ static int publish(struct atlas_log *log, struct atlas_span note, struct atlas_e
 {
     struct log_head given = {0};
     struct log_head own = {0};
+    int fd = ATLAS_FILE_CLOSED;
     int rc;
     ATLAS_TRY(log_adopt(log, error));
     ATLAS_TRY(log_head_open(log, note, "checkpoint", &given, error));
@@ -310,8 +310,10 @@ static int publish(struct atlas_log *log, struct atlas_span note, struct atlas_e
     if (!atlas_span_equal(given.text, own.text)) {
         ATLAS_TRY(atlas_error_set(error, ATLAS_E_ARG, "checkpoint", "is not that of the log's head"));
     }
-    rc = log_head_publish(log, note, error);
-    log->is_broken = rc < 0;
+    log->is_broken = true; /* until it is known to be on the disk */
+    ATLAS_TRY(log_checkpoint_begin(log, note, &fd, error));
+    ATLAS_TRY(log_checkpoint_publish(log, &fd, error));
+    log->is_broken = false;
 out:
     return rc;
 }
@@ -393,6 +395,9 @@ int atlas_log_init(const struct atlas_log_options *options, struct atlas_error *
     struct atlas_buf note = ATLAS_BUF_INIT;
     struct atlas_log *log = NULL;
     struct atlas_digest root;
+    int head = ATLAS_FILE_CLOSED;
+    int checkpoint = ATLAS_FILE_CLOSED;
+    int memory = ATLAS_FILE_CLOSED;
     int rc;
     ATLAS_TRY(log_new(options, &log, error));
     if (log->signer == NULL) {
@@ -404,10 +409,16 @@ int atlas_log_init(const struct atlas_log_options *options, struct atlas_error *
     ATLAS_TRY(write_state(log, options, error));
     ATLAS_TRY(atlas_crypto_digest(ATLAS_SHA256, ATLAS_SPAN_NONE, &root, error));
     ATLAS_TRY(log_head_sign(log, 0, &root, &note, error));
-    ATLAS_TRY(log_head_commit(log, atlas_buf_span(&note), error));
-    ATLAS_TRY(log_head_publish(log, atlas_buf_span(&note), error));
-    ATLAS_TRY(log_head_remember(log, atlas_buf_span(&note), error));
+    ATLAS_TRY(log_head_begin(log, atlas_buf_span(&note), &head, error));
+    ATLAS_TRY(log_head_commit(log, &head, error));
+    ATLAS_TRY(log_checkpoint_begin(log, atlas_buf_span(&note), &checkpoint, error));
+    ATLAS_TRY(log_memory_begin(log, atlas_buf_span(&note), &memory, error));
+    ATLAS_TRY(log_checkpoint_publish(log, &checkpoint, error));
+    ATLAS_TRY(log_memory_finish(log, &memory, error));
 out:
+    atlas_file_close(&head);
+    atlas_file_close(&checkpoint);
+    atlas_file_close(&memory);
     if (log != NULL) {
         log_unlock(log);
     }

@@ -80,16 +80,22 @@ out:
     return rc;
 }
 
+/* The stage, and the few files that are written ahead, on the disk. */
 static int write_stage(const struct atlas_log *log, const struct log_stage_buf *made, const struct log_stage *stage,
-                       const char *name, struct atlas_error *error)
+                       const char *name, struct log_apply *a, struct atlas_error *error)
 {
     const struct atlas_span pieces[] = {atlas_buf_span(&made->head), stage->contents};
     char where[LOG_WHERE_MAX];
+    int fd = ATLAS_FILE_CLOSED;
     int rc;
     log_where(log, name, where);
-    ATLAS_TRY(atlas_durable_write(log->state, name, ATLAS_DURABLE_PUBLIC, pieces, 2, where, error));
-    ATLAS_TRY(atlas_durable_sync(log->state, log->path, error));
+    ATLAS_TRY(log_apply_begin(a, error));
+    ATLAS_TRY(atlas_durable_begin(log->state, name, ATLAS_DURABLE_PUBLIC, pieces, 2, where, &fd, error));
+    ATLAS_TRY(atlas_durable_finish(&fd, where, error));
+    ATLAS_TRY(log_apply_flush(a, error));
+    ATLAS_TRY(atlas_durable_sync(log->state, where, error));
 out:
+    atlas_file_close(&fd);
     return rc;
 }
 
@@ -101,24 +107,46 @@ static int sign(const struct atlas_log *log, struct log_tree *next, struct atlas
     return rc;
 }
 
-/* From the stage to the public checkpoint. The tree is the log's own as soon as it is committed. */
+/* Replace the head, which is the commit; then what follows it: public names, the public checkpoint, the memory. */
+static int write_head(struct atlas_log *log, struct log_tree **next, struct log_apply *a, struct atlas_error *error)
+{
+    struct atlas_span note = atlas_buf_span(&(*next)->note);
+    int head = ATLAS_FILE_CLOSED;
+    int checkpoint = ATLAS_FILE_CLOSED;
+    int memory = ATLAS_FILE_CLOSED;
+    int rc;
+    ATLAS_TRY(log_checkpoint_begin(log, note, &checkpoint, error));
+    ATLAS_TRY(log_memory_begin(log, note, &memory, error));
+    ATLAS_TRY(log_head_begin(log, note, &head, error));
+    ATLAS_TRY(log_head_commit(log, &head, error));
+    log_set_tree(log, *next);
+    *next = NULL;
+    ATLAS_TRY(log_apply_finish(a, error));
+    ATLAS_TRY(log_checkpoint_publish(log, &checkpoint, error));
+    ATLAS_TRY(log_memory_finish(log, &memory, error));
+out:
+    atlas_file_close(&head);
+    atlas_file_close(&checkpoint);
+    atlas_file_close(&memory);
+    return rc;
+}
+
+/* The tree is the log's own as soon as it is committed. */
 static int write_commit(struct atlas_log *log, const struct log_stage_buf *made, const struct log_stage *stage,
                         struct log_tree **next, struct atlas_error *error)
 {
     char name[LOG_STAGE_NAME_MAX];
+    struct log_apply a;
     int rc;
     log_stage_name(stage->size, &stage->root, name);
-    ATLAS_TRY(write_stage(log, made, stage, name, error));
+    ATLAS_TRY(log_apply_init(&a, log, stage, false, error));
+    ATLAS_TRY(write_stage(log, made, stage, name, &a, error));
     ATLAS_TRY(sign(log, *next, error));
-    ATLAS_TRY(log_head_commit(log, atlas_buf_span(&(*next)->note), error));
-    log_set_tree(log, *next);
-    *next = NULL;
-    ATLAS_TRY(log_stage_apply(log, stage, false, error));
-    ATLAS_TRY(log_head_publish(log, atlas_buf_span(&log->tree->note), error));
+    ATLAS_TRY(write_head(log, next, &a, error));
     ATLAS_TRY(atlas_durable_remove(log->state, name, false, log->path, error));
     log_stage_tidy(log, stage);
-    ATLAS_TRY(log_head_remember(log, atlas_buf_span(&log->tree->note), error));
 out:
+    log_apply_release(&a);
     return rc;
 }
 

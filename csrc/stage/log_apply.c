@@ -3,17 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* From a stage to public names: files are written and flushed under a temporary name by several threads, linked to
- * their own, and then their directories are flushed, each once. */
+/* From a stage to public names: files are written and flushed under a temporary name, many of them by several threads,
+ * linked to their own, and then their directories are flushed, each once. */
 
 #define THREADS 8u
-
-struct apply {
-    const struct atlas_log *log;
-    struct log_file *files;
-    size_t n;
-    bool again;
-};
 
 static void temporary(uint64_t i, char out[32])
 {
@@ -45,7 +38,7 @@ out:
 
 /* Make the directory and all above it; a new name is flushed before anything is put below it. again: also one that is
  * there, since a crash may have left it so. */
-static int make_directories(const struct apply *a, const char *path, struct atlas_error *error)
+static int make_directories(const struct log_apply *a, const char *path, struct atlas_error *error)
 {
     char part[ATLAS_TILE_PATH_MAX];
     char above[ATLAS_TILE_PATH_MAX] = "";
@@ -71,10 +64,10 @@ out:
     return rc;
 }
 
-typedef int (*directory_act)(const struct apply *a, const char *path, struct atlas_error *error);
+typedef int (*directory_act)(const struct log_apply *a, const char *path, struct atlas_error *error);
 
 /* Calls `act` for every directory that gets files; those of neighbours are the same. */
-static int each_directory(const struct apply *a, directory_act act, struct atlas_error *error)
+static int each_directory(const struct log_apply *a, directory_act act, struct atlas_error *error)
 {
     char last[ATLAS_TILE_LEVELS + 1][ATLAS_TILE_PATH_MAX] = {""}; /* of each level, and of bundles */
     char path[ATLAS_TILE_PATH_MAX];
@@ -94,13 +87,13 @@ static int each_directory(const struct apply *a, directory_act act, struct atlas
     return ATLAS_OK;
 }
 
-static int flush_directory(const struct apply *a, const char *path, struct atlas_error *error)
+static int flush_directory(const struct log_apply *a, const char *path, struct atlas_error *error)
 {
     return sync_directory(a->log, path, error);
 }
 
 /* A file that has the name already must be the same; a crash left it, and its bytes are on the disk. */
-static int compare(const struct apply *a, const struct log_file *file, struct atlas_error *error)
+static int compare(const struct log_apply *a, const struct log_file *file, struct atlas_error *error)
 {
     struct atlas_buf there = ATLAS_BUF_INIT;
     char where[LOG_WHERE_MAX];
@@ -118,23 +111,44 @@ out:
     return rc;
 }
 
-static int place(void *context, unsigned worker, uint64_t i, struct atlas_error *error)
+static int begin(const struct log_apply *a, uint64_t i, int *ret_fd, struct atlas_error *error)
 {
-    const struct apply *a = context;
+    const struct log_file *file = &a->files[i];
+    char name[32];
+    char where[LOG_WHERE_MAX];
+    temporary(i, name);
+    log_where(a->log, file->path, where);
+    return atlas_durable_begin(a->log->state, name, ATLAS_DURABLE_FIXED, &file->bytes, 1, where, ret_fd, error);
+}
+
+/* The file is on the disk: now it gets its name. */
+static int link_file(const struct log_apply *a, uint64_t i, struct atlas_error *error)
+{
     const struct log_file *file = &a->files[i];
     char name[32];
     char where[LOG_WHERE_MAX];
     bool exists = false;
     int rc;
-    (void)worker;
     temporary(i, name);
     log_where(a->log, file->path, where);
-    ATLAS_TRY(atlas_durable_write(a->log->state, name, ATLAS_DURABLE_FIXED, &file->bytes, 1, where, error));
     ATLAS_TRY(atlas_durable_link(a->log->state, name, a->log->root, file->path, where, &exists, error));
     ATLAS_TRY(atlas_durable_remove(a->log->state, name, false, where, error));
     if (exists) {
         ATLAS_TRY(compare(a, file, error));
     }
+out:
+    return rc;
+}
+
+static int place(void *context, unsigned worker, uint64_t i, struct atlas_error *error)
+{
+    const struct log_apply *a = context;
+    int fd = ATLAS_FILE_CLOSED;
+    int rc;
+    (void)worker;
+    ATLAS_TRY(begin(a, i, &fd, error));
+    ATLAS_TRY(atlas_durable_finish(&fd, a->files[i].path, error));
+    ATLAS_TRY(link_file(a, i, error));
 out:
     return rc;
 }
@@ -149,23 +163,68 @@ static size_t count_files(struct log_stage stage)
     return n;
 }
 
-int log_stage_apply(const struct atlas_log *log, const struct log_stage *stage, bool again, struct atlas_error *error)
+int log_apply_init(struct log_apply *a, const struct atlas_log *log, const struct log_stage *stage, bool again,
+                   struct atlas_error *error)
 {
-    struct apply a = {.log = log, .n = count_files(*stage), .again = again};
     struct log_stage rest = *stage;
-    int rc = ATLAS_OK;
-    a.files = calloc(a.n + 1, sizeof *a.files);
-    if (a.files == NULL) {
+    *a = (struct log_apply){.log = log, .n = count_files(rest), .again = again};
+    a->files = calloc(a->n + 1, sizeof *a->files);
+    if (a->files == NULL) {
         return atlas_error_set(error, ATLAS_E_NOMEM, "log", "out of memory");
     }
-    for (size_t i = 0; i < a.n; i++) {
-        log_stage_next(&rest, &a.files[i]);
+    for (size_t i = 0; i < a->n; i++) {
+        log_stage_next(&rest, &a->files[i]);
     }
-    ATLAS_TRY(each_directory(&a, make_directories, error));
-    ATLAS_TRY(atlas_pool_for(a.n > 4 ? THREADS : 1, a.n, place, &a, error));
-    ATLAS_TRY(each_directory(&a, flush_directory, error));
+    return ATLAS_OK;
+}
+
+void log_apply_release(struct log_apply *a)
+{
+    for (size_t i = 0; i < a->n_begun; i++) {
+        atlas_file_close(&a->fds[i]);
+    }
+    free(a->files);
+}
+
+int log_apply_begin(struct log_apply *a, struct atlas_error *error)
+{
+    if (a->n > LOG_FEW) {
+        return ATLAS_OK;
+    }
+    for (; a->n_begun < a->n; a->n_begun++) {
+        int rc = begin(a, a->n_begun, &a->fds[a->n_begun], error);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return ATLAS_OK;
+}
+
+int log_apply_flush(struct log_apply *a, struct atlas_error *error)
+{
+    for (size_t i = 0; i < a->n_begun; i++) {
+        int rc = atlas_durable_finish(&a->fds[i], a->files[i].path, error);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    a->is_flushed = a->n_begun == a->n;
+    return ATLAS_OK;
+}
+
+int log_apply_finish(struct log_apply *a, struct atlas_error *error)
+{
+    int rc;
+    ATLAS_TRY(each_directory(a, make_directories, error));
+    if (a->is_flushed) {
+        for (size_t i = 0; i < a->n; i++) {
+            ATLAS_TRY(link_file(a, i, error));
+        }
+    } else {
+        ATLAS_TRY(atlas_pool_for(THREADS, a->n, place, a, error));
+    }
+    ATLAS_TRY(each_directory(a, flush_directory, error));
 out:
-    free(a.files);
     return rc;
 }
 

@@ -45,55 +45,82 @@ out:
 
 /* ------------------------------------------------------------------------------------------- three places */
 
-/* Write a file, flush it, and put it in place of the one of that name. The name itself is not flushed. */
-static int replace(const struct atlas_log *log, int from_dir, const char *from, int to_dir, const char *to,
-                   enum atlas_durable_mode mode, struct atlas_span note, struct atlas_error *error)
+int log_head_begin(const struct atlas_log *log, struct atlas_span note, int *ret_fd, struct atlas_error *error)
+{
+    char where[LOG_WHERE_MAX];
+    log_where(log, ".state/head", where);
+    return atlas_durable_begin(log->state, "head.next", ATLAS_DURABLE_PUBLIC, &note, 1, where, ret_fd, error);
+}
+
+int log_head_commit(const struct atlas_log *log, int *fd, struct atlas_error *error)
 {
     char where[LOG_WHERE_MAX];
     int rc;
-    log_where(log, to, where);
-    ATLAS_TRY(atlas_durable_write(from_dir, from, mode, &note, 1, where, error));
-    ATLAS_TRY(atlas_durable_rename(from_dir, from, to_dir, to, where, error));
+    log_where(log, ".state/head", where);
+    ATLAS_TRY(atlas_durable_finish(fd, where, error));
+    ATLAS_TRY(atlas_durable_rename(log->state, "head.next", log->state, "head", where, error));
+    ATLAS_TRY(atlas_durable_sync(log->state, where, error));
 out:
     return rc;
 }
 
-int log_head_commit(const struct atlas_log *log, struct atlas_span note, struct atlas_error *error)
+int log_checkpoint_begin(const struct atlas_log *log, struct atlas_span note, int *ret_fd, struct atlas_error *error)
 {
+    char where[LOG_WHERE_MAX];
+    log_where(log, "checkpoint", where);
+    return atlas_durable_begin(log->state, "checkpoint.next", ATLAS_DURABLE_PUBLIC, &note, 1, where, ret_fd, error);
+}
+
+int log_checkpoint_publish(const struct atlas_log *log, int *fd, struct atlas_error *error)
+{
+    char where[LOG_WHERE_MAX];
     int rc;
-    ATLAS_TRY(replace(log, log->state, "head.next", log->state, "head", ATLAS_DURABLE_PUBLIC, note, error));
-    ATLAS_TRY(atlas_durable_sync(log->state, log->path, error));
+    log_where(log, "checkpoint", where);
+    ATLAS_TRY(atlas_durable_finish(fd, where, error));
+    ATLAS_TRY(atlas_durable_rename(log->state, "checkpoint.next", log->root, "checkpoint", where, error));
+    ATLAS_TRY(atlas_durable_sync(log->root, where, error));
 out:
     return rc;
 }
 
-int log_head_publish(const struct atlas_log *log, struct atlas_span note, struct atlas_error *error)
+/* By process: a copy of the log, which another process writes to, has the same memory and another lock. */
+#define MEMORY_NAME ".atlas-log-memory-"
+#define MEMORY_NAME_MAX 64
+static void memory_name(const struct atlas_log *log, char out[MEMORY_NAME_MAX])
 {
-    int rc;
-    ATLAS_TRY(replace(log, log->state, "checkpoint.next", log->root, "checkpoint", ATLAS_DURABLE_PUBLIC, note, error));
-    ATLAS_TRY(atlas_durable_sync(log->root, log->path, error));
-out:
-    return rc;
+    snprintf(out, MEMORY_NAME_MAX, MEMORY_NAME "%lld", (long long)log->process);
+}
+
+bool log_is_memory_begun(struct atlas_span name)
+{
+    return atlas_span_starts_with(name, ATLAS_LIT(MEMORY_NAME));
+}
+
+static int forgotten(const struct atlas_log *log, int rc, const struct atlas_error *cause, struct atlas_error *error)
+{
+    char where[LOG_WHERE_MAX];
+    snprintf(where, sizeof where, "%.79s", log->memory);
+    return atlas_error_set(error, rc, where, "the newest head cannot be remembered: %s", cause->text);
+}
+
+int log_memory_begin(const struct atlas_log *log, struct atlas_span note, int *ret_fd, struct atlas_error *error)
+{
+    struct atlas_error cause = ATLAS_ERROR_INIT;
+    char name[MEMORY_NAME_MAX];
+    memory_name(log, name);
+    int rc = atlas_durable_begin(log->memory_dir, name, ATLAS_DURABLE_PRIVATE, &note, 1, log->memory, ret_fd, &cause);
+    return rc < 0 ? forgotten(log, rc, &cause, error) : rc;
 }
 
 /* Its name is not flushed: after a power cut the memory may be older than the log, which is no contradiction. */
-int log_head_remember(struct atlas_log *log, struct atlas_span note, struct atlas_error *error)
+int log_memory_finish(const struct atlas_log *log, int *fd, struct atlas_error *error)
 {
     struct atlas_error cause = ATLAS_ERROR_INIT;
-    char name[256];
+    char name[MEMORY_NAME_MAX];
     int rc;
-    if (atlas_span_equal(atlas_buf_span(&log->remembered), note)) {
-        return ATLAS_OK;
-    }
-    /* By process: a copy of the log, which another process writes to, has the same memory and another lock. */
-    snprintf(name, sizeof name, ".%.200s-%lld", log->memory_name, (long long)log->process);
-    rc = replace(log, log->memory_dir, name, log->memory_dir, log->memory_name, ATLAS_DURABLE_PRIVATE, note, &cause);
-    if (rc < 0) {
-        char where[LOG_WHERE_MAX];
-        snprintf(where, sizeof where, "%.79s", log->memory);
-        return atlas_error_set(error, rc, where, "the newest head cannot be remembered: %s", cause.text);
-    }
-    atlas_buf_clear(&log->remembered);
-    atlas_buf_append(&log->remembered, note);
-    return atlas_buf_check(&log->remembered, error);
+    memory_name(log, name);
+    ATLAS_TRY(atlas_durable_finish(fd, log->memory, &cause));
+    ATLAS_TRY(atlas_durable_rename(log->memory_dir, name, log->memory_dir, log->memory_name, log->memory, &cause));
+out:
+    return rc < 0 ? forgotten(log, rc, &cause, error) : rc;
 }

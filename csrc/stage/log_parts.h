@@ -108,9 +108,31 @@ void log_stage_name(uint64_t size, const struct atlas_digest *root, char ret_nam
  * partial tiles that it has to the edge. ATLAS_E_TILE. */
 int log_stage_check(const struct log_stage *stage, struct log_edge *edge, struct atlas_error *error);
 
-/* Give every file of the stage its public name, durably. One that is there already must be the same. again: a crash
- * may have left names behind that are not on the disk. */
-int log_stage_apply(const struct atlas_log *log, const struct log_stage *stage, bool again, struct atlas_error *error);
+/* ---- log_apply.c: the stage's files on their way to their public names */
+
+#define LOG_FEW 8u
+
+struct log_apply {
+    const struct atlas_log *log;
+    struct log_file *files;
+    size_t n;
+    bool again; /* a crash may have left names that are not on the disk */
+    int fds[LOG_FEW];
+    size_t n_begun;
+    bool is_flushed;
+};
+
+int log_apply_init(struct log_apply *a, const struct atlas_log *log, const struct log_stage *stage, bool again,
+                   struct atlas_error *error);
+void log_apply_release(struct log_apply *a);
+
+/* Where there are few files: write them under temporary names, and flush them, before the commit. The disk takes them
+ * with the stage. */
+int log_apply_begin(struct log_apply *a, struct atlas_error *error);
+int log_apply_flush(struct log_apply *a, struct atlas_error *error);
+
+/* After the commit: give every file its name, durably. One that is there already must be the same. */
+int log_apply_finish(struct log_apply *a, struct atlas_error *error);
 
 /* Remove the partial tiles that the stage's full ones make superfluous. */
 void log_stage_tidy(const struct atlas_log *log, const struct log_stage *stage);
@@ -134,9 +156,16 @@ int log_head_open(const struct atlas_log *log, struct atlas_span note, const cha
                   struct atlas_error *error);
 int log_head_sign(const struct atlas_log *log, uint64_t size, const struct atlas_digest *root,
                   struct atlas_buf *ret_note, struct atlas_error *error);
-int log_head_commit(const struct atlas_log *log, struct atlas_span note, struct atlas_error *error);
-int log_head_publish(const struct atlas_log *log, struct atlas_span note, struct atlas_error *error);
-int log_head_remember(struct atlas_log *log, struct atlas_span note, struct atlas_error *error);
+
+/* In two steps, so that the files of a commit reach the disk together: the head itself, the public checkpoint, and the
+ * memory. */
+int log_head_begin(const struct atlas_log *log, struct atlas_span note, int *ret_fd, struct atlas_error *error);
+int log_head_commit(const struct atlas_log *log, int *fd, struct atlas_error *error);
+int log_checkpoint_begin(const struct atlas_log *log, struct atlas_span note, int *ret_fd, struct atlas_error *error);
+int log_checkpoint_publish(const struct atlas_log *log, int *fd, struct atlas_error *error);
+int log_memory_begin(const struct atlas_log *log, struct atlas_span note, int *ret_fd, struct atlas_error *error);
+bool log_is_memory_begun(struct atlas_span name); /* one that a crash left */
+int log_memory_finish(const struct atlas_log *log, int *fd, struct atlas_error *error);
 
 /* ---- log_recover.c */
 
@@ -171,7 +200,6 @@ struct atlas_log {
     bool is_broken;
     struct atlas_buf bundle; /* the partial bundle of the tree, where has_bundle */
     bool has_bundle;
-    struct atlas_buf remembered; /* what the memory holds, as last seen */
 };
 
 /* "<path of the log>/<name>" for an error. */

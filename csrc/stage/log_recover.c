@@ -134,23 +134,53 @@ out:
 
 /* ---------------------------------------------------------------------------------------------- finishing */
 
-/* What a crash left in .state that no head speaks of. */
-static int remove_leftovers(const struct atlas_log *log, struct atlas_error *error)
+static bool is_leftover(struct atlas_span name)
+{
+    return atlas_span_starts_with(name, ATLAS_LIT("stage-")) || atlas_span_starts_with(name, ATLAS_LIT("tmp-")) ||
+           atlas_span_equal(name, ATLAS_LIT("head.next")) || atlas_span_equal(name, ATLAS_LIT("checkpoint.next"));
+}
+
+/* What a crash left that no head speaks of: in .state, and of memories that were being written. */
+static int remove_leftovers(const struct atlas_log *log, int dir, bool (*is_one)(struct atlas_span name),
+                            struct atlas_error *error)
 {
     struct atlas_buf names = ATLAS_BUF_INIT;
     size_t n = 0;
     int rc;
-    ATLAS_TRY(atlas_file_list(log->state, log->path, 1000000, &names, &n, error));
+    ATLAS_TRY(atlas_file_list(dir, log->path, 1000000, &names, &n, error));
     const char *name = (const char *)names.p;
     for (size_t i = 0; i < n; i++, name += strlen(name) + 1) {
-        struct atlas_span s = atlas_span_str(name);
-        if (atlas_span_starts_with(s, ATLAS_LIT("stage-")) || atlas_span_starts_with(s, ATLAS_LIT("tmp-")) ||
-            atlas_span_equal(s, ATLAS_LIT("head.next")) || atlas_span_equal(s, ATLAS_LIT("checkpoint.next"))) {
-            ATLAS_TRY(atlas_durable_remove(log->state, name, false, log->path, error));
+        if (is_one(atlas_span_str(name))) {
+            ATLAS_TRY(atlas_durable_remove(dir, name, false, log->path, error));
         }
     }
 out:
     atlas_buf_release(&names);
+    return rc;
+}
+
+static int publish(const struct atlas_log *log, struct atlas_span note, struct atlas_error *error)
+{
+    int fd = ATLAS_FILE_CLOSED;
+    int rc = log_checkpoint_begin(log, note, &fd, error);
+    return rc < 0 ? rc : log_checkpoint_publish(log, &fd, error);
+}
+
+static int remember(const struct atlas_log *log, struct atlas_span note, struct atlas_error *error)
+{
+    int fd = ATLAS_FILE_CLOSED;
+    int rc = log_memory_begin(log, note, &fd, error);
+    return rc < 0 ? rc : log_memory_finish(log, &fd, error);
+}
+
+static int apply(const struct atlas_log *log, const struct log_stage *stage, struct atlas_error *error)
+{
+    struct log_apply a;
+    int rc;
+    ATLAS_TRY(log_apply_init(&a, log, stage, true, error));
+    ATLAS_TRY(log_apply_finish(&a, error));
+out:
+    log_apply_release(&a);
     return rc;
 }
 
@@ -160,7 +190,7 @@ static int finish(struct atlas_log *log, const struct remains *r, struct atlas_e
     int rc;
     if (r->has_stage) {
         ATLAS_TRY(atlas_durable_sync(log->state, log->path, error));
-        ATLAS_TRY(log_stage_apply(log, &r->stage, true, error));
+        ATLAS_TRY(apply(log, &r->stage, error));
     }
     if (log->tree != NULL) {
         ATLAS_TRY(log_tree_extends(log, r->tree, log->tree->size, &log->tree->root, ATLAS_E_ROLLED_BACK,
@@ -172,14 +202,15 @@ static int finish(struct atlas_log *log, const struct remains *r, struct atlas_e
                                "the public checkpoint", error));
     if (!r->has_checkpoint || r->checkpoint.size < r->tree->size) {
         ATLAS_TRY(atlas_durable_sync(log->state, log->path, error));
-        ATLAS_TRY(log_head_publish(log, atlas_buf_span(&r->tree->note), error));
+        ATLAS_TRY(publish(log, atlas_buf_span(&r->tree->note), error));
     }
     if (r->has_stage) {
         ATLAS_TRY(atlas_durable_remove(log->state, r->stage_name, false, log->path, error));
         log_stage_tidy(log, &r->stage);
     }
     if (log->tree == NULL) {
-        ATLAS_TRY(remove_leftovers(log, error));
+        ATLAS_TRY(remove_leftovers(log, log->state, is_leftover, error));
+        ATLAS_TRY(remove_leftovers(log, log->memory_dir, log_is_memory_begun, error));
     }
 out:
     return rc;
@@ -213,9 +244,9 @@ static int adopt(struct atlas_log *log, struct atlas_error *error)
     ATLAS_TRY(look_at_stage(log, &r, error));
     ATLAS_TRY(check_edge(log, r.tree, error));
     ATLAS_TRY(finish(log, &r, error));
-    atlas_buf_clear(&log->remembered);
-    atlas_buf_append(&log->remembered, atlas_buf_span(&r.memory_note));
-    ATLAS_TRY(log_head_remember(log, atlas_buf_span(&r.tree->note), error));
+    if (!atlas_span_equal(atlas_buf_span(&r.memory_note), atlas_buf_span(&r.tree->note))) {
+        ATLAS_TRY(remember(log, atlas_buf_span(&r.tree->note), error));
+    }
     log_set_tree(log, r.tree);
     r.tree = NULL;
     log->has_bundle = false;

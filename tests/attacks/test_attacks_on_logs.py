@@ -270,9 +270,20 @@ def test_a_torn_stage_of_a_commit_that_never_was_is_discarded(place: Path) -> No
 
 KILL = """
 from atlas.log import TileLog
-log = TileLog(sys.argv[1] + "/log", key=sys.argv[1] + "/key", store=sys.argv[1] + "/store")
-faults.fault_arm(2, int(sys.argv[2]), 0)
-log.append([b"committed, and not in place"] * 5)
+import shutil
+base = sys.argv[1]
+for n in range(1, 60):
+    shutil.copytree(base, f"{base}-{n}")
+    if os.fork() == 0:
+        log = TileLog(f"{base}-{n}/log", key=f"{base}-{n}/key", store=f"{base}-{n}/store")
+        faults.fault_arm(2, n, 0)
+        log.append([b"committed, and not in place"] * 5)
+        os._exit(0)
+    os.wait()
+    if b"\\n605\\n" in open(f"{base}-{n}/log/.state/head", "rb").read():
+        shutil.rmtree(base)
+        os.rename(f"{base}-{n}", base)
+        break
 """
 
 
@@ -282,10 +293,15 @@ def committed(place: Path) -> Path:
     library = build_library(place)
     if library is None:
         pytest.skip("no C compiler")
-    made(place)
-    run_preloaded(library, KILL, place, 15)
+    base = place / "base"
+    base.mkdir()
+    (place / "key").rename(base / "key")
+    made(base)
+    done = run_preloaded(library, KILL, base)
+    assert done.returncode == 0, done.stderr
+    for path in list(base.iterdir()):
+        path.rename(place / path.name)
     (stage,) = (place / "log" / ".state").glob("stage-605-*")
-    assert b"\n605\n" in (place / "log" / ".state" / "head").read_bytes()
     return stage
 
 
