@@ -1,16 +1,20 @@
-"""Bundle: an artifact's manifest and every manifest that its chain refers to, gathered into one directory."""
+"""Bundle: an artifact's manifest and every manifest that its chain refers to, gathered into one directory, with the
+proofs that their signatures were logged."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from atlas import _core
 from atlas.entry import Reference, name_of, read_manifests, references
 from atlas.errors import NotFound, UsageError
 from atlas.files import StrPath, is_there, read_regular, write_atomic
 from atlas.locate import Locator
 from atlas.model import Digest
-from atlas.sidecar import index_path, sidecar_path
+from atlas.proofs import Shelf
+from atlas.sidecar import PROOF_SUFFIXES, index_path, sidecar_path
 from atlas.store import MAX_OBJECT_BYTES, Store, find_manifest, looked_for
 
 MAX_REFERENCES = 65536  # ATLAS_MAX_NODES of atlas.h
@@ -62,7 +66,36 @@ def bundle(
         else:
             written.append(_write(target / f"{reference.value.hex()}.c2pa", data))
             todo += references(read_manifests(data))
+    written += _proofs(path, target, own.data, locator, store)
     return Bundle(tuple(written), tuple(missing))
+
+
+def _proofs(path: StrPath, target: Path, manifest: bytes, locator: Locator, store: Store) -> list[Path]:
+    """Every proof that is found, of embedded manifests too, by the entry's leaf hash. Nothing is verified."""
+    written = []
+    shelf = Shelf(path, store=store)
+    for n, leaf in enumerate(_leaves(manifest, locator)):
+        for proof in shelf.find(leaf, subject=n == 0):
+            suffix = PROOF_SUFFIXES[proof[:1] == b"{"]  # one of each form
+            written.append(_write(target / f"{leaf.hex()}{suffix}", proof))
+    return written
+
+
+def _leaves(manifest: bytes, locator: Locator) -> list[bytes]:
+    """Leaf hashes of the log entries of a chain, the artifact's own first: what the verifier asks proofs for."""
+    core = _core.Verifier(now=int(time.time()))
+    core.trust_logs(b"quorum none\n", False, ())
+    core.open(manifest)
+    found: list[bytes] = []
+    while (need := core.next()) is not None:
+        if need["kind"] == "proof":
+            found.append(need["digest"][1])
+        data = locator.manifest(Digest(*need["digest"]), need["name"]) if need["kind"] == "manifest" else None
+        if data is not None:
+            core.manifest(data)
+        else:
+            core.absent("not looked for")
+    return found
 
 
 def _find(locator: Locator, reference: Reference) -> bytes | None:

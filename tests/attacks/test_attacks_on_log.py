@@ -13,7 +13,7 @@ from forge.world import BASE, CLEAN, RAW, REPORT, TUNED, Scene
 
 from atlas.errors import UsageError
 from atlas.model import Verdict
-from atlas.proofs import remember_head
+from atlas.proofs import keep_proof, remember_head
 from atlas.store import Store
 
 LOG = tlog.NoteKey("log.example/team")
@@ -328,3 +328,27 @@ def test_an_algorithm_that_logs_have_no_name_for_is_incomplete_where_proofs_are_
     verdict = judge(scene, path, rules=DEMANDED)
     assert verdict.answer == INCOMPLETE and "no name" in told(verdict), told(verdict)
     assert judge(scene, path, rules={**DEMANDED, "require_log": False}).answer == VALID
+
+
+@pytest.mark.parametrize("mode", ["embed", "refer"])
+def test_a_bundle_takes_the_proofs_along(tmp_path: Path, mode: str) -> None:
+    """Whoever gets the artifact with its bundle needs nothing else but the log's key."""
+    from atlas.bundle import bundle
+
+    (tmp_path / "here").mkdir()
+    scene = Scene.at(tmp_path / "here", mode=mode)
+    store = Store(tmp_path / "store")
+    subject = scene.publish()
+    manifests = [made.store.active for made in scene.made.values()]
+    log = logged.log_of(LOG, manifests)
+    for made in scene.made.values():
+        store.put(made.sidecar)
+    for n, manifest in enumerate(manifests):
+        keep_proof(store, logged.entry(manifest), logged.prove(log, 3 + n))
+    target = tmp_path / "bundle"
+    bundle(subject, target, store=store, root=scene.root)
+    empty = {"store": tmp_path / "empty", "root": scene.root}
+    assert judge(scene, subject, rules=DEMANDED, **empty).answer == INCOMPLETE
+    verdict = judge(scene, subject, rules=DEMANDED, bundle=target, **empty)
+    assert verdict.answer == VALID, told(verdict)
+    assert all(node.logged for node in verdict.nodes) and len(verdict.nodes) == 6
