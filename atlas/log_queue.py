@@ -1,6 +1,6 @@
 """Signatures that wait to be logged. Training writes them down here and goes on; `atlas log flush` submits.
 
-    $ATLAS_STORE/log-queue/<leaf hash>.json    entry, where it goes, and the artifact beside which its proof belongs
+    $ATLAS_STORE/log-queue/<leaf hash>-<log>.json    entry, where it goes, and beside which artifact its proof belongs
 
 The order is: manifest in the store, line in this queue, log, proof in the store and beside the artifact, line removed.
 What a crash leaves is submitted again: the same entry has the same leaf hash, and a log is asked for it first.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -79,15 +80,17 @@ class LogQueue:
         self._store = store
         self.folder = store.directory / "log-queue"
 
-    def _place(self, leaf: bytes) -> Path:
-        return self.folder / f"{leaf.hex()}.json"
+    def _place(self, pending: Pending) -> Path:
+        """One signature may wait for several logs."""
+        target = hashlib.sha256(pending.target.place.encode()).hexdigest()[:16]
+        return self.folder / f"{pending.leaf.hex()}-{target}.json"
 
     def add(self, manifest: bytes, sha256: str, target: LogTarget, artifact: StrPath = "") -> Pending:
         """Write down that this manifest's signature is to be logged."""
         artifact = str(Path(artifact).absolute()) if artifact else ""
-        pending = Pending(_core.log_entry(manifest), target, artifact, sha256)
+        pending = Pending(_core.log_entry(manifest), target.absolute(), artifact, sha256)
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(self._place(pending.leaf), pending.encode())
+        write_atomic(self._place(pending), pending.encode())
         return pending
 
     def pending(self) -> list[Pending]:
@@ -120,13 +123,13 @@ class LogQueue:
                 failed.append(self._failed(pending, str(result)))
                 continue
             keep_proof(self._store, pending.entry, result, beside=self._beside(pending))
-            self._place(pending.leaf).unlink(missing_ok=True)
+            self._place(pending).unlink(missing_ok=True)
             logged.append(pending)
 
     def _failed(self, pending: Pending, why: str) -> Pending:
         again = Pending(pending.entry, pending.target, pending.artifact, pending.manifest, why)
-        if self._place(again.leaf).exists():
-            write_atomic(self._place(again.leaf), again.encode())
+        if self._place(again).exists():
+            write_atomic(self._place(again), again.encode())
         return again
 
     def _beside(self, pending: Pending) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from atlas import _core
@@ -47,14 +47,28 @@ class LogTarget:
     def of(cls, value: StrPath | LogTarget) -> LogTarget:
         """What `atlas.init(log=...)` may be given. Folders become absolute: the program may change its directory."""
         if isinstance(value, LogTarget):
-            return value
+            return value.absolute()
         place = os.fspath(value)
         if not place:
             raise UsageError("log: neither a folder nor a URL", hint="log='logs/team', or log='https://rekor.example'")
         return cls(
-            place if is_url(place) else str(Path(place).expanduser().absolute()),
+            place,
             read_url=os.environ.get("ATLAS_LOG_READ_URL") or None,
             token_file=os.environ.get("ATLAS_LOG_TOKEN_FILE") or None,
+        ).absolute()
+
+    def absolute(self) -> LogTarget:
+        """The same in the queue, which is read in other directories."""
+
+        def place(path: StrPath | None) -> str | None:
+            return None if path is None else str(Path(path).expanduser().absolute())
+
+        return replace(
+            self,
+            place=self.place if self.remote else str(place(self.place)),
+            policy=place(self.policy),
+            token_file=place(self.token_file),
+            key=place(self.key),
         )
 
     @property
@@ -87,13 +101,16 @@ class LogTarget:
     def policy_for(self, store: Store) -> bytes:
         if self.policy is not None:
             return read_log_policy(self.policy)
+        chosen = default_log_policy(store)
         if self.remote:
-            return default_log_policy(store)
+            return chosen
         from atlas.log import known_key, origin_of
+        from atlas.remote.policy import parse_log_policy
 
-        # A log of one's own is trusted by its own key, as the store has it; never by what lies in its folder.
+        # A log of one's own needs no line in a policy: its key is in the store. What lies in its folder says nothing.
         known = known_key(origin_of(self.place), store=store.directory)
-        return policy_text([known]) if known else default_log_policy(store)
+        named = bool(chosen) and known in parse_log_policy(chosen.decode()).log_keys
+        return policy_text([known]) if known and not named else chosen
 
     def submit(self, entries: Sequence[bytes], store: Store) -> list[bytes | AtlasError]:
         """A verified proof for each entry, or why there is none."""

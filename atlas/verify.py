@@ -42,6 +42,8 @@ def verify(
     manifest: PathLike | bytes | None = None,
     root: PathLike | None = None,
     bundle: PathLike | None = None,
+    log_policy: PathLike | bytes | None = None,
+    require_log: bool = False,
     proofs: PathLike | None = None,
     store: Store | PathLike | None = None,
     tree: bool = False,
@@ -53,8 +55,8 @@ def verify(
     `trust` names PEM roots (or is their bytes); without it `ATLAS_TRUST` and the user's own configuration are asked.
     `signer` pins every signer of the chain to these names or SPKI digests. Ancestors' artifacts are looked for beside
     the artifact and under `root`; their manifests in the sidecars, in `bundle` and in `store`. `tree` checks the tree
-    digest alone. `at` is the time to check for, in Unix seconds. `proofs` is a folder of proofs that signatures were
-    logged (docs/log-proofs.md).
+    digest alone. `at` is the time to check for, in Unix seconds. `log_policy` names the logs whose proofs count,
+    `require_log` demands one for every signature, `proofs` is a folder of them (docs/log-proofs.md).
 
     Returns a verdict for everything that was looked at; raises UsageError for contradictory arguments and NotFound when
     `path` does not exist.
@@ -62,7 +64,9 @@ def verify(
     path = Path(path)
     if not path.exists() and not path.is_symlink():
         raise NotFound("no such file or directory", where=str(path), hint="check the path of the artifact")
-    rules = resolve_policy(policy, trust=trust, signer=signer, at=at)
+    rules = resolve_policy(
+        policy, trust=trust, signer=signer, at=at, log_policy=log_policy, require_log=require_log
+    )
     shelf = store if isinstance(store, Store) else Store(store)
     if isinstance(manifest, bytes):
         data, origin = manifest, "argument"

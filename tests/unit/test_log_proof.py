@@ -128,6 +128,24 @@ def test_an_entry_in_another_form_of_sigstore_is_compared_with_the_manifest(body
         trusted().manifest(SIDECAR, logged.sigstore(log, 1))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda entry: entry.replace(b'{"apiVersion"', b'{ "apiVersion"'),
+        lambda entry: entry[:-1] + b',"x":1}',
+        lambda entry: entry.replace(b"SHA2_256", b"SHA2_\\u0032\\u00356"),
+        lambda entry: entry.replace(b'"data":{', b'"data":{"a":"",'),
+    ],
+    ids=["blank", "member", "escape", "inner member"],
+)
+def test_an_entry_has_one_form_and_no_other(change: Callable[[bytes], bytes]) -> None:
+    """Two entries of one signature would have two leaf hashes: proofs are found by the hash of the only form."""
+    entry = change(logged.entry(MANIFEST))
+    assert json.loads(entry)["kind"] == "hashedrekord" and entry != logged.entry(MANIFEST)
+    with pytest.raises(MalformedError, match="canonical"):
+        trusted().manifest(SIDECAR, logged.sigstore(tlog.ForgedLog(LOG, [entry]), 0))
+
+
 def refused(proof: bytes, policy: _core.LogPolicy | None = None) -> AtlasError:
     with pytest.raises(AtlasError) as caught:
         (policy or trusted()).manifest(SIDECAR, proof)
