@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from forge_attest.gpu import Gpu
-from forge_attest.pki import NOW, Cert, key
+from forge_attest.pki import NOW, Cert, key, sign
 from forge_attest.snp import Snp
 from forge_attest.tdx import Level, Module, Svn, Tdx, pcs_body
 
@@ -46,6 +46,22 @@ def test_another_document_under_the_same_signature_is_refused_at_once() -> None:
     texts = (world.tcb_info(), world.but(info_number=19).tcb_info())
     with pytest.raises(MalformedError, match="two different documents"):
         Collateral(*(pcs_body("tcbInfo", text, signature) for text in texts))
+
+
+@pytest.mark.parametrize(
+    ("member", "check"), [("tcb_info", "tdx.tcb_signer"), ("qe_identity", "tdx.qe_signer")], ids=["info", "identity"]
+)
+def test_a_document_of_another_pki_does_not_profit_from_the_chain_of_its_neighbour(member: str, check: str) -> None:
+    world = Tdx()
+    root = Cert(world.root_name, key("attacker root"), ca=True, end=world.root_end)
+    signer = Cert(world.signer_name, key("attacker signer"), root)
+    bundle = world.bundle()
+    bundle[f"{member}_issuer_chain"] = signer.pem() + root.pem()
+    bundle[f"{member}_signature"] = sign(key("attacker signer"), bundle[member].encode()).hex()
+    collateral = Collateral(json.dumps(bundle).encode())
+    for _ in range(2):
+        result = verify(world.quote(), collateral=collateral, at=NOW, anchor=world.anchor())
+        assert [(found.id, found.code) for found in result.failures] == [(check, -403)], result.explain()
 
 
 # ------------------------------------------------------------------------------------------------------- limits
@@ -87,7 +103,7 @@ NUMBERS: dict[str, tuple[Tdx, str, int]] = {
     "PCESVN 65536": (Tdx(levels=(Level(), Level(pcesvn=65536))), "tdx.tcb_info", -306),
     "65 levels of a module": (Tdx(modules=(Module(levels=SVN_LEVELS),)), "tdx.tcb_info", -300),
     "65 levels of the QE": (Tdx(qe_levels=SVN_LEVELS), "tdx.qe_identity", -300),
-    "module id with a third digit": (Tdx(modules=(Module(), Module(id="TDX_012"))), "tdx.tcb_info", -306),
+    "module id with a third digit": (Tdx(modules=(Module(), Module(id="TDX_022"))), "tdx.tcb_info", -306),
     "module id cut off": (Tdx(modules=(Module(), Module(id="TDX_0"))), "tdx.tcb_info", -306),
     "module id of something else": (Tdx(modules=(Module(), Module(id="TDY_02"))), "tdx.tcb_info", -306),
     "module id with another dash": (Tdx(modules=(Module(), Module(id="TDX-02"))), "tdx.tcb_info", -306),
