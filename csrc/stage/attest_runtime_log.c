@@ -80,7 +80,7 @@ int atlas_runtime_log_replay(struct atlas_span log, struct atlas_runtime_log *re
     struct atlas_runtime_log replay = {.lines = 0};
     struct atlas_hasher hasher = ATLAS_HASHER_INIT;
     struct atlas_span rest = log;
-    struct atlas_span line;
+    struct atlas_span line = ATLAS_SPAN_NONE;
     if (log.n > ATLAS_MAX_RUNTIME_LOG_BYTES) {
         return atlas_error_set(error, ATLAS_E_LIMIT, where, "longer than %u bytes", ATLAS_MAX_RUNTIME_LOG_BYTES);
     }

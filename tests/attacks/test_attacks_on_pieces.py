@@ -72,6 +72,12 @@ def test_an_event_has_no_more_digests_than_the_log_has_algorithms() -> None:
     refused(ccel.header() + struct.pack("<III", 1, 4, 2) + digest * 2 + struct.pack("<I", 0), "more digests than")
 
 
+def test_a_digest_is_of_an_algorithm_that_the_header_names() -> None:
+    text = "a digest of an algorithm that the header does not name"
+    refused(ccel.header([(ccel.SHA256, 32)]) + EVENT, text)
+    refused(ccel.header() + struct.pack("<IIIH", 1, 4, 1, 99) + struct.pack("<I", 0), text)
+
+
 def test_a_log_has_a_limit() -> None:
     with pytest.raises(LimitError):
         _core.ccel_replay(ccel.log([], size=(16 << 20) + 1))
