@@ -150,7 +150,7 @@ class Build:
         environment = {k: v for k, v in os.environ.items() if k != "ATLAS_VECTORS"} | {"PYTHONPATH": str(self.folder)}
         try:
             ran = subprocess.run(
-                command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+                command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=120, check=False
             )
         except subprocess.TimeoutExpired:
             return "a test that hangs"

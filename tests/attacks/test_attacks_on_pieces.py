@@ -335,3 +335,20 @@ JSON_WRONG: dict[str, tuple[bytes, str]] = {
 def test_json_that_could_be_cut_at_two_places_is_refused(text: bytes, said: str) -> None:
     with pytest.raises(MalformedError, match=said):
         Collateral(text)
+
+
+TCB_WRONG: dict[str, Any] = {
+    "a nineteenth part": lambda p: [*p, ("2.19", der.integer(1))],
+    "a part of number 0": lambda p: [*p, ("2.0", der.integer(1))],
+    "CPUSVN of 15 bytes": lambda p: [*p[:17], ("2.18", der.octets(bytes(15)))],
+    "CPUSVN of 17 bytes": lambda p: [*p[:17], ("2.18", der.octets(bytes(17)))],
+    "CPUSVN as a number": lambda p: [*p[:17], ("2.18", der.integer(1))],
+    "no CPUSVN": lambda p: p[:17],
+    "CPUSVN twice": lambda p: [*p, p[17]],
+}
+
+
+@pytest.mark.parametrize("parts", TCB_WRONG.values(), ids=TCB_WRONG)
+def test_the_tcb_of_a_certificate_has_eighteen_parts(parts: Any) -> None:
+    (failure,) = reason(judge(Tdx(tcb_parts=parts)))
+    assert failure[:2] == ("tdx.pck_profile", -307)
