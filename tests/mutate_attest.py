@@ -68,9 +68,33 @@ PREDICATE = re.compile(
 )
 
 # Mutants that no test can notice, and why. The key is the place as it is printed, without the line number.
+WHOLE = "what collateral and quotes bring is split into whole certificates before"
+READ = "OpenSSL reads the same certificate and refuses it; fuzz_vendor shows that nothing beyond it is read"
 EXPECTED: dict[str, str] = {
     "csrc/stage/verify_evidence.c: e->out->view.holds": "evidence that holds can only be made by a vendor's hardware",
     "csrc/port/crypto/tpm_key.c: number.n > half": "the reader of TPMT_PUBLIC refuses longer coordinates first",
+    "csrc/stage/attest_steps.c: result->n_checks == ATLAS_MAX_EVIDENCE_CHECKS": "no evidence has so many checks",
+    "csrc/stage/attest_steps.c: passed != 0": "every kind lists a check of each group; only a future one might not",
+    "csrc/stage/attest_trust.c: !atlas_certificate_next(&ders, &der)": WHOLE,
+    "csrc/stage/attest_tdx.c: !atlas_certificate_next(&rest, &r->pck_der)": WHOLE,
+    "csrc/stage/attest_snp.c: r->anchors.vendor && (strlen(r->result->anchor) != 4 + line || "
+    "memcmp(r->result->anchor + 4, r->vcek.product, line) != 0)": "only AMD could sign a VCEK under the wrong root",
+    "csrc/port/crypto/pki.c: signature.n != 64": "every caller cuts 64 bytes out of a field of fixed size",
+    "csrc/port/crypto/pki.c: !atlas_certificate_next(&ders, &der)": WHOLE,
+    "csrc/port/crypto/pck.c: !find_extensions(der, &list)": READ,
+    "csrc/port/crypto/pck.c: !read_extension(&list, &this_oid, &value)": READ,
+    "csrc/port/crypto/pck.c: !atlas_der_take(&der, ATLAS_DER_SEQUENCE, &certificate) || der.n != 0 || "
+    "!atlas_der_take(&certificate.content, ATLAS_DER_SEQUENCE, &tbs)": READ,
+    "csrc/port/crypto/pck.c: !atlas_der_take(&der, ATLAS_DER_SEQUENCE, &element) || der.n != 0 || "
+    "!atlas_der_take(&element.content, ATLAS_DER_SEQUENCE, &element)": READ,
+    "csrc/port/crypto/pck.c: !atlas_der_next(&rest, &last)": READ,
+    "csrc/port/crypto/pck.c: !atlas_der_take(&last.content, ATLAS_DER_SEQUENCE, &element) || "
+    "last.content.n != 0": READ,
+    "csrc/port/crypto/pck.c: !atlas_der_take(list, ATLAS_DER_SEQUENCE, &extension) || "
+    "!atlas_der_take(&extension.content, DER_OID, &oid)": READ,
+    "csrc/port/crypto/pck.c: !atlas_der_take(&extension.content, ATLAS_DER_OCTETS, &value) || "
+    "extension.content.n != 0": READ,
+    "csrc/port/crypto/pck.c: !atlas_der_take(&name, ATLAS_DER_SEQUENCE, &rdns)": READ,
 }
 MACHINE = re.compile(r"== NULL|NOMEM|out of memory|sk_X509|_new\(|calloc|!= 1 \|\||X509_digest|SHA-256 failed")
 
