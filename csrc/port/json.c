@@ -130,12 +130,12 @@ static int64_t days_in(int64_t year, int64_t month)
 /* RFC 3339 as vendors write it: whole seconds, Z. */
 bool atlas_json_date(struct atlas_span text, int64_t *ret_time)
 {
-    int64_t year;
-    int64_t month;
-    int64_t day;
-    int64_t hour;
-    int64_t minute;
-    int64_t second;
+    int64_t year = 0;
+    int64_t month = 0;
+    int64_t day = 0;
+    int64_t hour = 0;
+    int64_t minute = 0;
+    int64_t second = 0;
     if (text.n != 20 || text.p[4] != '-' || text.p[7] != '-' || text.p[10] != 'T' || text.p[13] != ':' ||
         text.p[16] != ':' || text.p[19] != 'Z') {
         return false;

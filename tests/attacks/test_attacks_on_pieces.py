@@ -326,6 +326,7 @@ JSON_WRONG: dict[str, tuple[bytes, str]] = {
     "no closing bracket": (b'{"tcbInfo":{}', "a comma or closing bracket is missing"),
     "an escape in a name": (b'{"tcb\\u0049nfo":{}}', "an escape in the name of a top-level member"),
     "something behind": (b'{"tcbInfo":{}}{}', "bytes after the JSON document"),
+    "a member twice": (b'{"tcbInfo":{},"signature":"","tcbInfo":{}}', "a top-level member twice"),
     "no value": (b'{"tcbInfo":}', "not a JSON value"),
     "another value": (b'{"tcbInfo":@}', "not a JSON value"),
 }
@@ -352,3 +353,8 @@ TCB_WRONG: dict[str, Any] = {
 def test_the_tcb_of_a_certificate_has_eighteen_parts(parts: Any) -> None:
     (failure,) = reason(judge(Tdx(tcb_parts=parts)))
     assert failure[:2] == ("tdx.pck_profile", -307)
+
+
+def test_json_has_a_limit() -> None:
+    with pytest.raises(LimitError, match="JSON of 4194305 bytes"):
+        Collateral(b'{"tcbInfo":{}' + b" " * ((4 << 20) - 13) + b"}")
