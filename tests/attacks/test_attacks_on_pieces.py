@@ -326,7 +326,7 @@ JSON_WRONG: dict[str, tuple[bytes, str]] = {
     "no closing bracket": (b'{"tcbInfo":{}', "a comma or closing bracket is missing"),
     "an escape in a name": (b'{"tcb\\u0049nfo":{}}', "an escape in the name of a top-level member"),
     "something behind": (b'{"tcbInfo":{}}{}', "bytes after the JSON document"),
-    "a member twice": (b'{"tcbInfo":{},"signature":"","tcbInfo":{}}', "a top-level member twice"),
+    "a member twice": (b'{"tcbInfo":{},"signature":"","tcbInfo":{}}', "neither a bundle nor TCB info"),
     "no value": (b'{"tcbInfo":}', "not a JSON value"),
     "another value": (b'{"tcbInfo":@}', "not a JSON value"),
 }
