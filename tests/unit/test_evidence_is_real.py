@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from mutate_attest import EXPECTED
 
 from atlas import _core, attest, azure, runtime_log, tpm, tsm
 
@@ -91,3 +92,11 @@ def test_no_rule_of_a_policy_silences_a_signature_debugging_or_an_empty_binding(
         "runtime_log_start",
         "unchecked_revocation",
     }
+
+
+def test_the_page_lists_every_check_whose_deletion_no_test_can_notice() -> None:
+    page = (ROOT / "docs" / "attest-tests.md").read_text("utf-8").replace("\\|", "|")
+    for place, why in EXPECTED.items():
+        file, _, check = place.partition(": ")
+        row = f"| `{Path(file).name}` |"
+        assert any(line.startswith(row) and f"`{check}`" in line and why in line for line in page.splitlines()), place
