@@ -100,3 +100,8 @@ def test_the_page_lists_every_check_whose_deletion_no_test_can_notice() -> None:
         file, _, check = place.partition(": ")
         row = f"| `{Path(file).name}` |"
         assert any(line.startswith(row) and f"`{check}`" in line and why in line for line in page.splitlines()), place
+
+
+def test_the_page_of_errors_names_every_reason_for_having_no_evidence() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text("utf-8")
+    assert [reason for reason in (*tsm._TEXT, *runtime_log._TEXT) if f"`{reason}`" not in page] == []
