@@ -2,26 +2,11 @@
 
 #include <stdlib.h>
 
-#include "port/crypto/crypto.h"
+#include "port/chunks.h"
 #include "port/file.h"
-#include "port/pool.h"
 
-#define PIECE_BYTES ((size_t)256 << 10) /* fits the second-level cache */
+#define PIECE_BYTES ((size_t)64 << 10) /* those of all lanes fit the second-level cache */
 #define WHERE "tensor"
-
-/* What every thread has of its own. */
-struct hand {
-    struct atlas_hasher hasher;
-    uint8_t *piece;
-    size_t fill;
-};
-
-struct work {
-    const struct atlas_tensor *tensors;
-    const struct atlas_tensor_file *file;
-    uint8_t *digests;
-    struct hand hands[ATLAS_MAX_THREADS];
-};
 
 /* A tensor as runs of elements that lie one after the other, and the dimensions above them. */
 struct layout {
@@ -111,7 +96,21 @@ static int lay_out(const struct atlas_tensor *t, uint64_t room, struct layout *r
     return ATLAS_OK;
 }
 
-/* ------------------------------------------------------------------------------------------------- hashing */
+/* ------------------------------------------------------------------------------------------------- reading */
+
+/* A tensor on its way through a lane: its elements in row-major order, little-endian, piece by piece. */
+struct reader {
+    const struct atlas_tensor *tensor;
+    const struct atlas_tensor_file *file;
+    struct layout layout;
+    uint64_t left;   /* bytes to come */
+    uint64_t at;     /* contiguous: bytes so far */
+    uint8_t *extent; /* of a strided tensor of a file: held, because its elements come in any order. Owned */
+    const uint8_t *first; /* strided: the first element */
+    uint64_t index[ATLAS_MAX_TENSOR_DIMS];
+    uint64_t element; /* strided: where the run begins, in elements */
+    uint64_t in_run;  /* bytes of it so far */
+};
 
 static void turn(uint8_t *p, size_t n, unsigned width)
 {
@@ -122,33 +121,6 @@ static void turn(uint8_t *p, size_t n, unsigned width)
             p[at + width - 1 - i] = kept;
         }
     }
-}
-
-static int flush(struct hand *h, unsigned turned, struct atlas_error *error)
-{
-    struct atlas_span piece = atlas_span_of(h->piece, h->fill);
-    if (turned > 1) {
-        turn(h->piece, h->fill, turned);
-    }
-    h->fill = 0;
-    return atlas_hasher_update(&h->hasher, piece, error);
-}
-
-static int hash_memory(struct hand *h, const uint8_t *p, uint64_t n, unsigned turned, struct atlas_error *error)
-{
-    int rc = ATLAS_OK;
-    if (turned == 1) {
-        return atlas_hasher_update(&h->hasher, atlas_span_of(p, (size_t)n), error);
-    }
-    while (n != 0) {
-        h->fill = n < PIECE_BYTES ? (size_t)n : PIECE_BYTES;
-        memcpy(h->piece, p, h->fill);
-        p += h->fill;
-        n -= h->fill;
-        ATLAS_TRY(flush(h, turned, error));
-    }
-out:
-    return rc;
 }
 
 static int read_all(const struct atlas_tensor_file *file, uint64_t offset, uint8_t *bytes, size_t n,
@@ -164,38 +136,39 @@ out:
     return rc;
 }
 
-static int hash_file(struct hand *h, const struct atlas_tensor_file *file, uint64_t offset, uint64_t n,
-                     unsigned turned, struct atlas_error *error)
+static bool is_held(const struct atlas_tensor *t, const struct layout *l)
 {
-    int rc = ATLAS_OK;
-    while (n != 0) {
-        h->fill = n < PIECE_BYTES ? (size_t)n : PIECE_BYTES;
-        ATLAS_TRY(read_all(file, offset, h->piece, h->fill, error));
-        offset += h->fill;
-        n -= h->fill;
-        ATLAS_TRY(flush(h, turned, error));
+    return t->memory.p == NULL && l->above != 0 && l->count != 0;
+}
+
+/* Elements in any order: the file's extent is read first. */
+static int hold_extent(struct reader *r, struct atlas_error *error)
+{
+    int rc;
+    if (r->layout.extent > ATLAS_MAX_STRIDED_BYTES) {
+        return atlas_error_set(error, ATLAS_E_LIMIT, r->file->where, "a strided tensor that is too large to be held");
     }
+    r->extent = malloc((size_t)r->layout.extent);
+    if (r->extent == NULL) {
+        return atlas_error_set(error, ATLAS_E_NOMEM, "", "out of memory");
+    }
+    ATLAS_TRY(read_all(r->file, r->tensor->offset, r->extent, (size_t)r->layout.extent, error));
+    r->first = r->extent;
 out:
     return rc;
 }
 
-/* One run after the other through the piece. */
-static int gather_run(struct hand *h, const uint8_t *p, uint64_t n, unsigned turned, struct atlas_error *error)
+static int reader_begin(struct reader *r, const struct atlas_tensor *t, const struct atlas_tensor_file *file,
+                        const struct layout *layout, struct atlas_error *error)
 {
-    int rc = ATLAS_OK;
-    while (n != 0) {
-        size_t room = PIECE_BYTES - h->fill;
-        size_t part = n < room ? (size_t)n : room;
-        memcpy(h->piece + h->fill, p, part);
-        h->fill += part;
-        p += part;
-        n -= part;
-        if (h->fill == PIECE_BYTES) {
-            ATLAS_TRY(flush(h, turned, error));
-        }
+    *r = (struct reader){.tensor = t, .file = file, .layout = *layout, .left = layout->count * t->element};
+    if (is_held(t, layout)) {
+        return hold_extent(r, error);
     }
-out:
-    return rc;
+    if (t->memory.p != NULL && layout->count != 0) {
+        r->first = t->memory.p + t->offset;
+    }
+    return ATLAS_OK;
 }
 
 /* The next combination of indices of the dimensions above the runs; false after the last one. */
@@ -212,81 +185,210 @@ static bool advance(const struct atlas_tensor *t, unsigned above, uint64_t *inde
     return false;
 }
 
-static int hash_strided(struct hand *h, const struct atlas_tensor *t, const struct layout *l, const uint8_t *first,
-                        struct atlas_error *error)
+/* One run after the other into the piece. */
+static void gather(struct reader *r, uint8_t *piece, size_t n)
 {
-    uint64_t index[ATLAS_MAX_TENSOR_DIMS] = {0};
-    uint64_t at = 0;
-    int rc;
-    h->fill = 0;
-    do {
-        ATLAS_TRY(gather_run(h, first + at * t->element, l->run * t->element, t->turned, error));
-    } while (advance(t, l->above, index, &at));
-    ATLAS_TRY(flush(h, t->turned, error));
-out:
-    return rc;
+    const struct atlas_tensor *t = r->tensor;
+    uint64_t run = r->layout.run * t->element;
+    size_t fill = 0;
+    while (fill < n) {
+        size_t part = run - r->in_run < n - fill ? (size_t)(run - r->in_run) : n - fill;
+        memcpy(piece + fill, r->first + r->element * t->element + r->in_run, part);
+        fill += part;
+        r->in_run += part;
+        if (r->in_run == run) {
+            r->in_run = 0;
+            (void)advance(t, r->layout.above, r->index, &r->element);
+        }
+    }
 }
 
-/* Elements in any order: the file's extent is read first. */
-static int hash_strided_file(struct hand *h, const struct atlas_tensor *t, const struct layout *l,
-                             const struct atlas_tensor_file *file, struct atlas_error *error)
+/* The next bytes: in memory where they are as they should be, else in the piece. */
+static int reader_next(struct reader *r, uint8_t *piece, struct atlas_span *ret_bytes, struct atlas_error *error)
 {
-    uint8_t *extent = NULL;
-    int rc;
-    if (l->extent > ATLAS_MAX_STRIDED_BYTES) {
-        return atlas_error_set(error, ATLAS_E_LIMIT, file->where, "a strided tensor that is too large to be held");
-    }
-    extent = malloc((size_t)l->extent);
-    if (extent == NULL) {
-        return atlas_error_set(error, ATLAS_E_NOMEM, "", "out of memory");
-    }
-    ATLAS_TRY(read_all(file, t->offset, extent, (size_t)l->extent, error));
-    ATLAS_TRY(hash_strided(h, t, l, extent, error));
-out:
-    free(extent);
-    return rc;
-}
-
-static int hash_elements(struct hand *h, const struct atlas_tensor *t, const struct layout *l,
-                         const struct atlas_tensor_file *file, struct atlas_error *error)
-{
-    uint64_t bytes = l->count * t->element;
-    if (l->count == 0) {
+    const struct atlas_tensor *t = r->tensor;
+    size_t n = r->left < PIECE_BYTES ? (size_t)r->left : PIECE_BYTES;
+    bool is_plain = r->layout.above == 0;
+    int rc = ATLAS_OK;
+    *ret_bytes = atlas_span_of(piece, n);
+    if (n == 0) {
         return ATLAS_OK;
     }
-    if (t->memory.p == NULL) {
-        return l->above == 0 ? hash_file(h, file, t->offset, bytes, t->turned, error)
-                             : hash_strided_file(h, t, l, file, error);
+    if (!is_plain) {
+        gather(r, piece, n);
+    } else if (t->memory.p == NULL) {
+        ATLAS_TRY(read_all(r->file, t->offset + r->at, piece, n, error));
+    } else if (t->turned == 1) {
+        ret_bytes->p = r->first + r->at;
+    } else {
+        memcpy(piece, r->first + r->at, n);
     }
-    const uint8_t *first = t->memory.p + t->offset;
-    return l->above == 0 ? hash_memory(h, first, bytes, t->turned, error) : hash_strided(h, t, l, first, error);
+    if (t->turned > 1) {
+        turn(piece, n, t->turned);
+    }
+    r->at += n;
+    r->left -= n;
+out:
+    return rc;
 }
 
-/* ------------------------------------------------------------------------------------------------- threads */
+/* --------------------------------------------------------------------------------------------------- lanes */
 
-static int hand_ready(struct hand *h, struct atlas_error *error)
+/* What every thread has of its own. */
+struct hand {
+    struct atlas_stream streams[ATLAS_LANES_MAX];
+    struct reader readers[ATLAS_LANES_MAX];
+    struct atlas_digest digests[ATLAS_LANES_MAX];
+    uint8_t *pieces;
+};
+
+struct place {
+    uint64_t bytes;
+    size_t tensor;
+    bool is_held;
+};
+
+struct work {
+    const struct atlas_tensor *tensors;
+    const struct atlas_tensor_file *file;
+    struct layout *layouts;
+    struct place *places; /* tensors in the order of work: the held ones, then the largest first */
+    size_t n;
+    size_t n_held;
+    unsigned lanes; /* tensors that a thread takes at a time */
+    uint8_t *digests;
+    struct hand *hands[ATLAS_MAX_THREADS];
+};
+
+static int hand_ready(struct work *w, unsigned worker, struct atlas_error *error)
 {
-    if (h->piece == NULL) {
-        h->piece = malloc(PIECE_BYTES);
-        return h->piece != NULL ? atlas_hasher_init(&h->hasher, ATLAS_SHA256, error)
-                                : atlas_error_set(error, ATLAS_E_NOMEM, "", "out of memory");
+    int rc = ATLAS_OK;
+    if (w->hands[worker] != NULL) {
+        return ATLAS_OK;
     }
-    return atlas_hasher_reset(&h->hasher, error);
+    struct hand *h = w->hands[worker] = calloc(1, sizeof *h);
+    if (h == NULL) {
+        return atlas_error_set(error, ATLAS_E_NOMEM, "", "out of memory");
+    }
+    h->pieces = atlas_chunks_buffer(w->lanes * PIECE_BYTES);
+    if (h->pieces == NULL) {
+        return atlas_error_set(error, ATLAS_E_NOMEM, "", "out of memory");
+    }
+    for (unsigned i = 0; i < w->lanes; i++) {
+        ATLAS_TRY(atlas_stream_init(&h->streams[i], ATLAS_SHA256, w->lanes == 1, error));
+    }
+out:
+    return rc;
 }
 
+static void hand_free(struct hand *h)
+{
+    for (unsigned i = 0; h != NULL && i < ATLAS_LANES_MAX; i++) {
+        atlas_stream_release(&h->streams[i]);
+    }
+    if (h != NULL) {
+        atlas_chunks_buffer_free(h->pieces);
+    }
+    free(h);
+}
+
+/* A piece of every tensor that has more to come; those that have not are at their end. */
+static int feed_pieces(struct hand *h, bool *running, unsigned n, unsigned *ret_fed, struct atlas_error *error)
+{
+    struct atlas_feed feeds[ATLAS_LANES_MAX];
+    unsigned fed = 0;
+    int rc = ATLAS_OK;
+    for (unsigned i = 0; i < n; i++) {
+        if (!running[i]) {
+            continue;
+        }
+        feeds[fed] = (struct atlas_feed){.stream = &h->streams[i]};
+        ATLAS_TRY(reader_next(&h->readers[i], h->pieces + i * PIECE_BYTES, &feeds[fed].bytes, error));
+        running[i] = h->readers[i].left != 0;
+        feeds[fed].ret_digest = running[i] ? NULL : &h->digests[i];
+        fed++;
+    }
+    ATLAS_TRY(atlas_streams_feed(feeds, fed, error));
+    *ret_fed = fed;
+out:
+    return rc;
+}
+
+/* Tensors of about the same size, side by side. */
+static int hash_together(struct work *w, struct hand *h, const struct place *places, unsigned n,
+                         struct atlas_error *error)
+{
+    bool running[ATLAS_LANES_MAX];
+    unsigned begun = 0;
+    unsigned fed = 1;
+    int rc = ATLAS_OK;
+    for (; begun < n; begun++) {
+        size_t i = places[begun].tensor;
+        running[begun] = true;
+        rc = reader_begin(&h->readers[begun], &w->tensors[i], w->file, &w->layouts[i], error);
+        if (rc < 0) {
+            begun++;
+            goto out;
+        }
+    }
+    while (fed != 0) {
+        ATLAS_TRY(feed_pieces(h, running, n, &fed, error));
+    }
+    for (unsigned i = 0; i < n; i++) {
+        memcpy(w->digests + places[i].tensor * h->digests[i].n, h->digests[i].b, h->digests[i].n);
+    }
+out:
+    for (unsigned i = 0; i < begun; i++) {
+        free(h->readers[i].extent);
+    }
+    return rc;
+}
+
+/* Held tensors one at a time, because of the memory; the others in lanes. */
 static int one(void *context, unsigned worker, uint64_t i, struct atlas_error *error)
 {
     struct work *w = context;
-    const struct atlas_tensor *t = &w->tensors[i];
-    struct atlas_digest digest;
-    struct layout layout;
+    size_t first = i < w->n_held ? (size_t)i : w->n_held + ((size_t)i - w->n_held) * w->lanes;
+    size_t left = w->n - first;
+    unsigned n = i < w->n_held ? 1 : left < w->lanes ? (unsigned)left : w->lanes;
     int rc;
-    uint64_t room = t->memory.p != NULL ? t->memory.n : w->file->size;
-    ATLAS_TRY(lay_out(t, room, &layout, error));
-    ATLAS_TRY(hand_ready(&w->hands[worker], error));
-    ATLAS_TRY(hash_elements(&w->hands[worker], t, &layout, w->file, error));
-    ATLAS_TRY(atlas_hasher_final(&w->hands[worker].hasher, &digest, error));
-    memcpy(w->digests + i * digest.n, digest.b, digest.n);
+    ATLAS_TRY(hand_ready(w, worker, error));
+    ATLAS_TRY(hash_together(w, w->hands[worker], w->places + first, n, error));
+out:
+    return rc;
+}
+
+/* -------------------------------------------------------------------------------------------------- order */
+
+static int compare_places(const void *a, const void *b)
+{
+    const struct place *p = a;
+    const struct place *q = b;
+    if (p->is_held != q->is_held) {
+        return p->is_held ? -1 : 1;
+    }
+    if (p->bytes != q->bytes) {
+        return p->bytes > q->bytes ? -1 : 1;
+    }
+    return p->tensor < q->tensor ? -1 : p->tensor > q->tensor;
+}
+
+static int plan(struct work *w, unsigned threads, struct atlas_error *error)
+{
+    int rc;
+    ATLAS_TRY(atlas_lanes_width(ATLAS_SHA256, &w->lanes, error));
+    for (size_t i = 0; i < w->n; i++) {
+        const struct atlas_tensor *t = &w->tensors[i];
+        uint64_t room = t->memory.p != NULL ? t->memory.n : w->file->size;
+        ATLAS_TRY(lay_out(t, room, &w->layouts[i], error));
+        bool held = is_held(t, &w->layouts[i]);
+        w->places[i] = (struct place){w->layouts[i].count * t->element, i, held};
+        w->n_held += held;
+    }
+    qsort(w->places, w->n, sizeof *w->places, compare_places);
+    /* Few tensors: rather all threads than all lanes. */
+    size_t share = w->n / ((size_t)4 * threads);
+    w->lanes = share < w->lanes ? (share != 0 ? (unsigned)share : 1) : w->lanes;
 out:
     return rc;
 }
@@ -294,8 +396,11 @@ out:
 static void work_free(struct work *w)
 {
     for (size_t i = 0; w != NULL && i < ATLAS_MAX_THREADS; i++) {
-        atlas_hasher_release(&w->hands[i].hasher);
-        free(w->hands[i].piece);
+        hand_free(w->hands[i]);
+    }
+    if (w != NULL) {
+        free(w->layouts);
+        free(w->places);
     }
     free(w);
 }
@@ -305,21 +410,23 @@ int atlas_tensor_digests(const struct atlas_tensor *tensors, size_t n, const str
 {
     struct work *w = calloc(1, sizeof *w);
     struct atlas_buf digests = ATLAS_BUF_INIT;
-    int rc;
-    if (w == NULL) {
-        return atlas_error_set(error, ATLAS_E_NOMEM, "", "out of memory");
+    int rc = ATLAS_OK;
+    threads = atlas_pool_threads(threads);
+    if (w != NULL) {
+        w->tensors = tensors;
+        w->file = file;
+        w->n = n;
+        w->layouts = calloc(n + 1, sizeof *w->layouts);
+        w->places = calloc(n + 1, sizeof *w->places);
+        w->digests = n <= SIZE_MAX / 32 ? atlas_buf_extend(&digests, n * 32) : NULL;
     }
-    for (size_t i = 0; i < ATLAS_MAX_THREADS; i++) {
-        w->hands[i].hasher = ATLAS_HASHER_INIT;
-    }
-    w->tensors = tensors;
-    w->file = file;
-    w->digests = n <= SIZE_MAX / 32 ? atlas_buf_extend(&digests, n * 32) : NULL;
-    if (w->digests == NULL && n != 0) {
+    if (w == NULL || w->layouts == NULL || w->places == NULL || (w->digests == NULL && n != 0)) {
         rc = atlas_error_set(error, ATLAS_E_NOMEM, "", "out of memory");
         goto out;
     }
-    ATLAS_TRY(atlas_pool_for(atlas_pool_threads(threads), n, one, w, error));
+    ATLAS_TRY(plan(w, threads, error));
+    uint64_t items = w->n_held + (n - w->n_held + w->lanes - 1) / w->lanes;
+    ATLAS_TRY(atlas_pool_for(threads, items, one, w, error));
     atlas_buf_append(ret_digests, atlas_buf_span(&digests));
     ATLAS_TRY(atlas_buf_check(ret_digests, error));
 out:
