@@ -228,7 +228,11 @@ int atlas_note_key_read(struct atlas_span text, bool secret, struct atlas_note_k
         memcpy(key.key, decoded.p, decoded.n);
         key.n_key = decoded.n;
     }
+    int rc = atlas_buf_check(&decoded, error); /* no memory is no form */
     atlas_buf_release(&decoded);
+    if (rc < 0) {
+        return rc;
+    }
     if (key.n_key == 0) {
         return atlas_error_set(error, ATLAS_E_NOTE, "key", "not the form %sNAME+HEX+BASE64",
                                secret ? "PRIVATE+KEY+" : "");
