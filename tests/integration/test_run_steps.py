@@ -255,10 +255,10 @@ def test_off_records_nothing_and_needs_no_key(project: Project, monkeypatch: pyt
     ({"key": None}, "no key"),
     ({"mode": "watch"}, "no such mode"),
     ({"attest": "tdx"}, "no such level"),
-    ({"log": "log/"}, "not built yet"),
+    ({"log": "log/"}, "is no log of Atlas"),
 ])  # fmt: skip
 def test_what_cannot_work_fails_at_once_with_a_remedy(project: Project, options: dict[str, Any], text: str) -> None:
-    with pytest.raises(atlas.UsageError, match=text) as caught:
+    with pytest.raises(atlas.AtlasError, match=text) as caught:
         project.init(**options)
     assert caught.value.hint
 
