@@ -166,7 +166,7 @@ static int check_canonical(struct atlas_span entry, const struct atlas_hashedrek
     return rc;
 }
 
-/* PEM of one block, without OpenSSL: the lines between its two marks, decoded. */
+/* PEM of one block, without OpenSSL: the lines between its two marks, decoded. Out of memory sticks to `storage`. */
 static bool read_pem(struct atlas_span pem, const char *begin, struct atlas_buf *storage)
 {
     struct atlas_span mark = atlas_span_str(begin);
@@ -179,7 +179,8 @@ static bool read_pem(struct atlas_span pem, const char *begin, struct atlas_buf 
             atlas_buf_append_u8(&text, pem.p[i]);
         }
     }
-    bool good = atlas_buf_check(&text, NULL) >= 0 && text.n != 0 && atlas_base64_decode(atlas_buf_span(&text), storage);
+    storage->failed = storage->failed || text.failed;
+    bool good = text.n != 0 && atlas_base64_decode(atlas_buf_span(&text), storage);
     atlas_buf_release(&text);
     return good;
 }
@@ -204,6 +205,7 @@ static bool read_v1(const struct atlas_json *document, struct atlas_buf *storage
     }
     p->key = storage->n;
     bool good = decode(DOWN(spec, "signature", "publicKey", "content"), &pem);
+    storage->failed = storage->failed || pem.failed;
     record->certificate = good && read_pem(atlas_buf_span(&pem), "-----BEGIN CERTIFICATE-----", storage);
     good = record->certificate || (good && read_pem(atlas_buf_span(&pem), "-----BEGIN PUBLIC KEY-----", storage));
     atlas_buf_release(&pem);

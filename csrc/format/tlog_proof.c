@@ -25,14 +25,14 @@ static int add_hash(struct atlas_tlog_proof *proof, struct atlas_span text, size
 }
 
 /* `extra` is a hint that nobody signed: its form is checked, its content is not used. */
-static bool skip_extra(struct atlas_span line)
+static int skip_extra(struct atlas_span line, struct atlas_error *error)
 {
     struct atlas_buf extra = ATLAS_BUF_INIT;
     struct atlas_span word;
-    bool good = atlas_span_take(&line, sizeof "extra " - 1, &word) && atlas_base64_decode(line, &extra) &&
-                atlas_buf_check(&extra, NULL) >= 0;
+    bool good = atlas_span_take(&line, sizeof "extra " - 1, &word) && atlas_base64_decode(line, &extra);
+    int rc = good ? atlas_buf_check(&extra, error) : bad(error, 0, "the line `extra` is not in Base64");
     atlas_buf_release(&extra);
-    return good;
+    return rc;
 }
 
 static int read_lines(struct atlas_span bytes, struct atlas_tlog_proof *proof, struct atlas_error *error)
@@ -46,7 +46,8 @@ static int read_lines(struct atlas_span bytes, struct atlas_tlog_proof *proof, s
     }
     bool good = atlas_line_take(&rest, &line);
     if (good && atlas_span_starts_with(line, ATLAS_LIT("extra "))) {
-        good = skip_extra(line) && atlas_line_take(&rest, &line);
+        ATLAS_TRY(skip_extra(line, error));
+        good = atlas_line_take(&rest, &line);
     }
     if (!good || !atlas_span_starts_with(line, ATLAS_LIT("index ")) ||
         !atlas_span_take(&line, sizeof "index " - 1, &word) || !atlas_line_number(line, &proof->index)) {

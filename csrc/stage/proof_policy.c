@@ -279,7 +279,9 @@ int atlas_log_policy_new(struct atlas_span text, struct atlas_log_policy **ret_p
                        .error = error};
     int rc = ATLAS_OK;
     if (r.policy == NULL || r.logs == NULL || r.witnesses == NULL) {
-        ATLAS_TRY(atlas_error_set(error, ATLAS_E_NOMEM, where, "out of memory"));
+        (void)atlas_error_set(error, ATLAS_E_NOMEM, where, "out of memory");
+        rc = ATLAS_E_NOMEM;
+        goto out;
     }
     if (text.n > ATLAS_MAX_LOG_POLICY_BYTES) {
         ATLAS_TRY(atlas_error_set(error, ATLAS_E_LIMIT, where, "%zu bytes", text.n));

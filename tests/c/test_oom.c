@@ -4,8 +4,11 @@
 #include "format/assertion.h"
 #include "format/atlasml.h"
 #include "format/cose.h"
+#include "format/hashedrekord.h"
 #include "notation.h"
 #include "sample.h"
+#include "stage/merkle.h"
+#include "stage/proof.h"
 #include "test.h"
 
 void *__real_malloc(size_t n);
@@ -126,6 +129,79 @@ out:
     return rc;
 }
 
+#define LOG_KEY "log.example/team+b3300333+AQSGiM18jpm0h8UoR5EWLmh/ssSazw6nyj7F9tShu9w1"
+#define LOG_SECRET "PRIVATE+KEY+log.example/team+b3300333+Ac7fqHV+fydrpUNRLvww5TNh1ETsj0vuHuU6HtwpCZtS"
+#define WITNESS_KEY "witness.example/w1+d7ec3267+BO2NXp96io5WwyFvQUEMfhRIAsqSo9DZ83HT1Nfgqy6k"
+#define LOG_POLICY "log " LOG_KEY "\nwitness w " WITNESS_KEY "\ngroup g any w\nquorum none\n"
+#define LOGGED ATLAS_LIT("an entry")
+
+static struct atlas_buf proof; /* that LOGGED is the only entry of a log */
+
+static int make_proof(void)
+{
+    struct atlas_checkpoint c = {.origin = ATLAS_LIT("log.example/team"), .size = 1};
+    struct atlas_note_signer *signer = NULL;
+    struct atlas_digest leaf;
+    struct atlas_buf text = ATLAS_BUF_INIT;
+    struct atlas_buf line = ATLAS_BUF_INIT;
+    int rc;
+    ATLAS_TRY(atlas_merkle_leaf(ATLAS_SHA256, LOGGED, &leaf, NULL));
+    memcpy(c.root, leaf.b, sizeof c.root);
+    atlas_checkpoint_write(&c, &text);
+    ATLAS_TRY(atlas_note_signer_new(ATLAS_LIT(LOG_SECRET), &signer, NULL));
+    ATLAS_TRY(atlas_note_sign(signer, atlas_buf_span(&text), &line, NULL));
+    atlas_buf_append_u8(&text, '\n');
+    atlas_buf_append(&text, atlas_buf_span(&line));
+    atlas_tlog_proof_write(0, ATLAS_SPAN_NONE, atlas_buf_span(&text), &proof);
+out:
+    atlas_note_signer_free(signer);
+    atlas_buf_release(&text);
+    atlas_buf_release(&line);
+    return rc;
+}
+
+static int check_proof(struct atlas_error *error)
+{
+    struct atlas_log_policy *policy = NULL;
+    struct atlas_log_checker *checker = NULL;
+    struct atlas_log_place place;
+    int rc;
+    ATLAS_TRY(atlas_log_policy_new(ATLAS_LIT(LOG_POLICY), &policy, error));
+    ATLAS_TRY(atlas_log_checker_new(policy, &checker, error));
+    ATLAS_TRY(atlas_log_checker_entry(checker, LOGGED, atlas_buf_span(&proof), &place, error));
+out:
+    atlas_log_checker_free(checker);
+    atlas_log_policy_free(policy);
+    return rc;
+}
+
+/* A key and a signature of nothing in particular: only read. The PEM is one of three zero bytes. */
+#define ENTRY_V1                                                                                                   \
+    "{\"apiVersion\":\"0.0.1\",\"kind\":\"hashedrekord\",\"spec\":{\"data\":{\"hash\":{\"algorithm\":\"sha256\",\"value\":" \
+    "\"00000000000000000000000000000000000000000000000000000000000000aa\"}},\"signature\":{\"content\":\"AAAA\",\"" \
+    "publicKey\":{\"content\":\"LS0tLS1CRUdJTiBQVUJMSUMgS0VZLS0tLS0KQUFBQQotLS0tLUVORCBQVUJMSUMgS0VZLS0tLS0K\"}}}}"
+
+static int read_entries(struct atlas_error *error)
+{
+    struct atlas_buf entry = ATLAS_BUF_INIT;
+    struct atlas_buf storage = ATLAS_BUF_INIT;
+    struct atlas_hashedrekord record = {.alg = ATLAS_SHA256,
+                                        .digest = ATLAS_LIT("0123456789abcdef0123456789abcdef"),
+                                        .signature = ATLAS_LIT("signature"),
+                                        .key = ATLAS_LIT("key"),
+                                        .details = ATLAS_LIT("PKIX_ECDSA_P256_SHA_256")};
+    int rc;
+    atlas_hashedrekord_write(&record, &entry);
+    ATLAS_TRY(atlas_buf_check(&entry, error));
+    ATLAS_TRY(atlas_hashedrekord_read(atlas_buf_span(&entry), &storage, &record, error));
+    atlas_buf_clear(&storage);
+    ATLAS_TRY(atlas_hashedrekord_read(ATLAS_LIT(ENTRY_V1), &storage, &record, error));
+out:
+    atlas_buf_release(&entry);
+    atlas_buf_release(&storage);
+    return rc;
+}
+
 /* -------------------------------------------------------------------------------------------------- tests */
 
 typedef int (*scenario_fn)(struct atlas_error *error);
@@ -152,7 +228,9 @@ static size_t exhaust(scenario_fn scenario, bool all_after_it)
 
 TEST(every_failed_allocation_of_the_formats_is_reported)
 {
-    static const scenario_fn scenarios[] = {read_store, check_unsorted, write_map, write_cose, write_assertions};
+    static const scenario_fn scenarios[] = {read_store,       check_unsorted, write_map,   write_cose,
+                                            write_assertions, check_proof,    read_entries};
+    CHECK_OK(make_proof());
     sample_store(&store);
     atlas_buf_append(&unsorted, ATLAS_LIT("\xb8\x64"));
     for (unsigned i = 0; i < 100; i++) {
@@ -172,6 +250,7 @@ TEST(every_failed_allocation_of_the_formats_is_reported)
     }
     atlas_buf_release(&store);
     atlas_buf_release(&unsorted);
+    atlas_buf_release(&proof);
     printf("    %zu points of failure\n", points);
     CHECK(good);
 }
