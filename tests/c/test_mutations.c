@@ -1,5 +1,6 @@
 /* test_mutations.c - every truncation of honest inputs and every byte of them changed: refused, or read as something
  * else. */
+#include "format/attestation.h"
 #include "sample.h"
 #include "test.h"
 
@@ -78,6 +79,47 @@ TEST(cose_mutations_are_refused_or_read_differently)
 static void salted(struct atlas_buf *b)
 {
     sample_known_answer(b, true);
+}
+
+static void sample_attestation(struct atlas_buf *b)
+{
+    struct atlas_buf tbs = ATLAS_BUF_INIT;
+    struct atlas_attestation_binding binding = {.partial = ATLAS_LIT("partial claim"),
+                                                .pub_key = ATLAS_LIT("public key"),
+                                                .created = ATLAS_LIT("2026-01-15T12:00:00Z"),
+                                                .nonce = ATLAS_LIT("nonce")};
+    struct atlas_attestation attestation = {.type = ATLAS_LIT("org.atlasml.tdx"),
+                                            .results = ATLAS_LIT("quote"),
+                                            .collateral = ATLAS_LIT("\x82\x41x\x41y"),
+                                            .event_log = ATLAS_LIT("events"),
+                                            .runtime_log = ATLAS_LIT("lines")};
+    if (atlas_attestation_binding_write(&tbs, &binding, NULL) < 0 ||
+        atlas_attestation_write(b, &attestation, atlas_buf_span(&tbs), NULL) < 0) {
+        abort();
+    }
+    atlas_buf_release(&tbs);
+}
+
+static int dump_attestation(struct atlas_span bytes, struct atlas_buf *text, struct atlas_error *error)
+{
+    struct atlas_c2pa_assertion assertion = {.type = ATLAS_C2PA_CONTENT_CBOR, .content = bytes};
+    struct atlas_attestation a;
+    int rc = atlas_attestation_read(&assertion, &a, error);
+    if (rc >= 0) {
+        const struct atlas_span fields[] = {a.type,        a.results,       a.collateral,      a.event_log,
+                                            a.runtime_log, a.binding.nonce, a.binding.partial, a.binding.created,
+                                            a.binding.run, a.binding.pub_key};
+        for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+            atlas_buf_append(text, fields[i]);
+            atlas_buf_append(text, fields[i].p != NULL ? ATLAS_LIT("|") : ATLAS_LIT("-"));
+        }
+    }
+    return rc;
+}
+
+TEST(attestation_mutations_are_refused_or_read_differently)
+{
+    check_mutations(sample_attestation, dump_attestation, 9);
 }
 
 TEST(jumbf_mutations_are_refused_or_read_differently)

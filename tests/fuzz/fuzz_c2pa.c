@@ -3,8 +3,32 @@
  * few stores that survive mutation. */
 #include "format/assertion.h"
 #include "format/atlasml.h"
+#include "format/attestation.h"
 #include "fuzz.h"
 #include "sample.h"
+
+/* A claim with one more attestation has the partial claim of the one without. */
+static void read_partial(struct atlas_span cbor, const struct atlas_c2pa_claim *claim)
+{
+    static const uint8_t link[] = "\xa1"
+                                  "curlx0self#jumbf=c2pa.assertions/c2pa.attestation";
+    struct atlas_buf partial = ATLAS_BUF_INIT;
+    struct atlas_buf extended = ATLAS_BUF_INIT;
+    struct atlas_buf again = ATLAS_BUF_INIT;
+    struct atlas_c2pa_claim view;
+    struct atlas_c2pa_manifest m = {.claim_version = 2};
+    if (atlas_c2pa_claim_partial(cbor, claim, &partial, NULL) == ATLAS_OK &&
+        atlas_c2pa_claim_extend(cbor, claim, atlas_span_of(link, sizeof link - 1), &extended, NULL) == ATLAS_OK) {
+        m.claim_cbor = atlas_buf_span(&extended);
+        if (atlas_c2pa_claim_read(&m, &view, NULL) == ATLAS_OK) {
+            REQUIRE(atlas_c2pa_claim_partial(m.claim_cbor, &view, &again, NULL) == ATLAS_OK);
+            REQUIRE(atlas_span_equal(atlas_buf_span(&partial), atlas_buf_span(&again)));
+        }
+    }
+    atlas_buf_release(&partial);
+    atlas_buf_release(&extended);
+    atlas_buf_release(&again);
+}
 
 static void read_claim(struct atlas_span cbor)
 {
@@ -17,6 +41,7 @@ static void read_claim(struct atlas_span cbor)
         m.claim_cbor = atlas_buf_span(&b);
         REQUIRE(atlas_c2pa_claim_read(&m, &again, NULL) == ATLAS_OK);
         REQUIRE(atlas_span_equal(again.created, claim.created) && atlas_span_equal(again.signature, claim.signature));
+        read_partial(m.claim_cbor, &again);
     }
     atlas_buf_release(&b);
 }
@@ -83,6 +108,25 @@ static void read_actions(const struct atlas_c2pa_assertion *a)
     REQUIRE(atlas_cbor_leave(&c) == ATLAS_OK);
 }
 
+static void read_attestation(const struct atlas_c2pa_assertion *a)
+{
+    struct atlas_attestation view;
+    struct atlas_buf tbs = ATLAS_BUF_INIT;
+    struct atlas_buf b = ATLAS_BUF_INIT;
+    if (atlas_attestation_read(a, &view, NULL) == ATLAS_OK) {
+        struct atlas_attestation again;
+        REQUIRE((view.binding.partial.p != NULL) != (view.binding.run.p != NULL));
+        REQUIRE(atlas_attestation_binding_write(&tbs, &view.binding, NULL) == ATLAS_OK);
+        REQUIRE(atlas_attestation_write(&b, &view, atlas_buf_span(&tbs), NULL) == ATLAS_OK);
+        struct atlas_c2pa_assertion written = {.type = ATLAS_C2PA_CONTENT_CBOR, .content = atlas_buf_span(&b)};
+        REQUIRE(atlas_attestation_read(&written, &again, NULL) == ATLAS_OK);
+        REQUIRE(atlas_span_equal(again.binding.pub_key, view.binding.pub_key));
+        REQUIRE(atlas_span_equal(again.results, view.results) && atlas_span_equal(again.collateral, view.collateral));
+    }
+    atlas_buf_release(&tbs);
+    atlas_buf_release(&b);
+}
+
 static void read_content(unsigned choice, struct atlas_span cbor)
 {
     struct atlas_c2pa_hash_data hash;
@@ -92,7 +136,7 @@ static void read_content(unsigned choice, struct atlas_span cbor)
     struct atlas_span list;
     struct atlas_c2pa_ref ref;
     struct atlas_c2pa_assertion a = {.type = ATLAS_C2PA_CONTENT_CBOR, .content = cbor};
-    switch (choice % 11) {
+    switch (choice % 12) {
     case 0:
         read_claim(cbor);
         break;
@@ -122,6 +166,9 @@ static void read_content(unsigned choice, struct atlas_span cbor)
         break;
     case 9:
         (void)(atlas_ml_coverage_read(&a, &coverage, NULL) == ATLAS_OK);
+        break;
+    case 10:
+        read_attestation(&a);
         break;
     default:
         (void)(atlas_c2pa_ref_read(cbor, &ref, NULL) == ATLAS_OK);

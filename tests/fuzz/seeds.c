@@ -39,6 +39,8 @@ static int choice_of(enum atlas_c2pa_kind kind)
         return 8;
     case ATLAS_C2PA_COVERAGE:
         return 9;
+    case ATLAS_C2PA_ATTESTATION:
+        return 10;
     default:
         return -1;
     }
