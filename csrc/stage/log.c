@@ -142,9 +142,10 @@ void atlas_log_close(struct atlas_log *log)
     atlas_file_close(&log->root);
     atlas_file_close(&log->state);
     atlas_file_close(&log->memory_dir);
-    if (log->process == atlas_pool_process()) { /* in a child of fork it may be held by a thread that is not there */
-        atlas_monitor_free(log->monitor);
+    if (log->process != atlas_pool_process()) {
+        return; /* a child of fork: what a thread that is not there was changing is left alone */
     }
+    atlas_monitor_free(log->monitor);
     log_tree_free(log->tree);
     atlas_note_signer_free(log->signer);
     atlas_buf_release(&log->bundle);
