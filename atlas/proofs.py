@@ -15,7 +15,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,6 +97,16 @@ def default_log_policy(store: Store) -> bytes:
     return read_log_policy(policy_text(keys)) if keys else b""
 
 
+def trusted_policy(policy: StrPath | bytes | None, store: Store) -> bytes:
+    """The policy that was given, else the user's own; UsageError where there is none."""
+    text = read_log_policy(policy) if policy is not None else default_log_policy(store)
+    if not text:
+        raise UsageError(
+            "no log is trusted", hint="give --log-policy, or set ATLAS_LOG_POLICY; never take a key from the log itself"
+        )
+    return text
+
+
 # ----------------------------------------------------------------------------------------------------- where they lie
 
 
@@ -155,6 +165,9 @@ class Proven:
 
     leaf: bytes
     place: Logged
+    entry: bytes
+    proof: bytes = field(repr=False)
+    key: str | None  # the log's, of type 1
 
 
 def prove_manifest(
@@ -171,12 +184,9 @@ def prove_manifest(
 
     NotFound: there is no proof. VerificationError: one is false, or of no log of the policy.
     """
-    text = read_log_policy(policy) if policy is not None else default_log_policy(store)
-    if not text:
-        raise UsageError(
-            "no log is trusted", hint="give --log-policy, or set ATLAS_LOG_POLICY; never take a key from the log itself"
-        )
-    leaf = leaf_of(_core.log_entry(manifest))
+    text = trusted_policy(policy, store)
+    entry = _core.log_entry(manifest)
+    leaf = leaf_of(entry)
     if proof is not None:
         found = [read_regular(proof, limit=MAX_PROOF_BYTES)]
     elif folder is not None:
@@ -185,22 +195,32 @@ def prove_manifest(
         found = Shelf(artifact, folder=proofs, store=store).find(leaf, subject=True)
     if not found:
         raise NotFound("nothing proves that it was logged", where=os.fspath(artifact), hint="`atlas log add` logs it")
-    return Proven(leaf, _check_all(manifest, found, text, store))
+    place, held = _check_all(manifest, found, text, store)
+    return Proven(leaf, place, entry, held, _key_of(place.origin, text))
 
 
-def _check_all(manifest: bytes, found: list[bytes], policy: bytes, store: Store) -> Logged:
+def _key_of(origin: str, policy: bytes) -> str | None:
+    """The Ed25519 key of that log, if the policy has one."""
+    for line in policy.decode().split("\n"):
+        words = line.split()
+        if words[:1] == ["log"] and words[1].split("+")[0] == origin:
+            return words[1]
+    return None
+
+
+def _check_all(manifest: bytes, found: list[bytes], policy: bytes, store: Store) -> tuple[Logged, bytes]:
     """Every proof must be true or of a stranger's log, and one must hold."""
     checker = _core.LogPolicy(policy)
     seen = seen_heads(store)
     for head in seen:
         with contextlib.suppress(AtlasError):
             checker.head(head)
-    places: list[Logged] = []
+    places: list[tuple[Logged, bytes]] = []
     unknown: VerificationError | None = None
     for proof in found:
         note = _core.log_proof_read(proof)[2]
         try:
-            places.append(Logged(*checker.manifest(manifest, proof)))
+            place = Logged(*checker.manifest(manifest, proof))
         except VerificationError as error:
             if error.code == "ATLAS_E_FORKED":
                 report = keep_evidence(store, policy, [*seen, note])
@@ -209,7 +229,8 @@ def _check_all(manifest: bytes, found: list[bytes], policy: bytes, store: Store)
                 raise
             unknown = error
             continue
-        remember_head(store, places[-1].origin, places[-1].size, places[-1].root, note)
+        places.append((place, proof))
+        remember_head(store, place.origin, place.size, place.root, note)
     if places:
         return places[0]
     assert unknown is not None
@@ -326,4 +347,5 @@ def _keep_report(store: Store, found: Equivocation) -> Path:
 __all__ = [
     "Proven", "Shelf", "default_log_policy", "find_equivocation", "keep_evidence", "keep_proof", "leaf_of",
     "log_directory", "own_logs", "policy_text", "prove_manifest", "read_log_policy", "remember_head", "seen_heads",
+    "trusted_policy",
 ]  # fmt: skip

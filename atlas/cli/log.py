@@ -3,6 +3,7 @@
   atlas log init DIR --origin NAME                 make a log in a new folder
   atlas log add ARTIFACT --log DIR | --url URL     log the signature of an artifact's manifest
   atlas log verify ARTIFACT [--log DIR]            is it logged?
+  atlas log bundle FILE                            is the entry of a sigstore bundle in its log?
   atlas log pending | flush                        signatures that are not logged yet; log them now
   atlas log checkpoint DIR                         print its newest signed checkpoint
   atlas log prove DIR INDEX|LEAF                   prove that an entry is in it

@@ -41,8 +41,14 @@ def add_entry_actions(actions: Any) -> None:
     verify.add_argument(
         "--offline", action="store_true", help="make no network call; this never does, so it changes nothing"
     )
+    verify.add_argument("--export", metavar="FILE", help="write the proof as sigstore's TransparencyLogEntry (JSON)")
     _add_policy(verify)
     add_json(verify)
+
+    bundle = actions.add_parser("bundle", help="is the entry of a sigstore bundle in its log?", allow_abbrev=False)
+    bundle.add_argument("bundle", metavar="FILE", help="a sigstore bundle, of Rekor v1 or v2, with one log entry")
+    _add_policy(bundle)
+    add_json(bundle)
 
     pending = actions.add_parser("pending", help="list the signatures that are not logged yet", allow_abbrev=False)
     add_json(pending)
@@ -138,7 +144,43 @@ def _verify(args: argparse.Namespace, console: Console) -> int:
     except NotFound as error:
         console.fail(error, code=INCOMPLETE)
         return INCOMPLETE
+    if args.export:
+        _export(proven, Path(args.export))
     _say_proven(proven, args, console)
+    return 0
+
+
+def _export(proven: Proven, path: Path) -> None:
+    from atlas.files import write_atomic
+    from atlas.remote.note import LOG_KEY, VerifierKey
+    from atlas.remote.sigstore import encode_entry
+
+    key = VerifierKey.parse(proven.key) if proven.key else None
+    if key is None or key.kind != LOG_KEY or proven.proof[:1] == b"{":
+        raise UsageError("only a tlog-proof of a log with an Ed25519 key can be written so", where=str(path))
+    write_atomic(path, encode_entry(proven.entry, proven.proof, key))
+
+
+def _bundle(args: argparse.Namespace, console: Console) -> int:
+    from atlas.files import read_regular
+    from atlas.proofs import MAX_PROOF_BYTES, trusted_policy
+    from atlas.remote.sigstore import check_bundle
+    from atlas.store import Store
+
+    data = read_regular(args.bundle, limit=MAX_PROOF_BYTES)
+    try:
+        place = check_bundle(data, trusted_policy(args.log_policy, Store()), where=args.bundle)
+    except VerificationError as error:
+        code = UNTRUSTED if error.code == "ATLAS_E_UNKNOWN_LOG" else INVALID
+        console.fail(error, code=code)
+        return code
+    if args.json:
+        console.document(place.to_dict())
+    else:
+        console.result(
+            f"{escape(args.bundle)}: its signature is entry {place.index} of the {place.size} in {escape(place.origin)}"
+            "; the signature itself was not looked at"
+        )
     return 0
 
 
@@ -181,6 +223,7 @@ def _flush(args: argparse.Namespace, console: Console) -> int:
 _ACTIONS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
     "add": _add,
     "verify": _verify,
+    "bundle": _bundle,
     "pending": _pending,
     "flush": _flush,
 }

@@ -23,6 +23,7 @@ from atlas.log_target import LogTarget
 from atlas.record import logs
 from atlas.sign import keygen, load_signer
 from atlas.store import Store
+from tests.unit import test_log_sigstore as sigstore
 
 torch = pytest.importorskip("torch")
 
@@ -194,10 +195,15 @@ def vkey(memory: Path) -> str:
 def test_an_artifact_is_logged_and_its_proof_verifies_without_the_log(atlas: Command, signed: Path) -> None:
     ran = atlas("log", "add", "model.pt", "--log", "team-log")
     assert ran.returncode == 0 and ran.stdout.startswith("logged "), ran.stderr
-    for words in ([], ["--log", "team-log"], ["--proof", "model.pt.tlog-proof"], ["--offline"]):
+    for words in (["--log", "team-log"], ["--proof", "model.pt.tlog-proof", "--offline"]):
         ran = atlas("log", "verify", "model.pt", *words)
         assert ran.returncode == 0, ran.stderr
         assert f"its signature is entry 0 of the 1 in {ORIGIN}" in ran.stdout
+    ran = atlas("log", "verify", "model.pt", "--export", "model.pt.tle.json")
+    assert ran.returncode == 0, ran.stderr
+    (signed / "model.pt.tlog-proof").rename(signed / "away")
+    ran = atlas("log", "verify", "model.pt", "--proof", "model.pt.tle.json")
+    assert ran.returncode == 0 and "entry 0 of the 1" in ran.stdout, ran.stderr
     (signed / "team-log").rename(signed / "elsewhere")
     ran = atlas("log", "verify", "model.pt", "--json")
     assert json.loads(ran.stdout)["index"] == 0
@@ -206,6 +212,17 @@ def test_an_artifact_is_logged_and_its_proof_verifies_without_the_log(atlas: Com
     assert atlas("log", "add", "model.pt", "--log", "elsewhere").returncode == 0
     assert TileLog(signed / "elsewhere", read_only=True, store=signed.parent / "store").head().size == 1
     assert atlas("log", "flush").stdout == "0 logged, 0 not\n"
+
+
+def test_a_bundle_of_sigstore_is_held_against_its_log(atlas: Command, work: Path) -> None:
+    (work / "bundle.json").write_text(json.dumps(sigstore.message_bundle()))
+    (work / "log.policy").write_bytes(sigstore.POLICY)
+    ran = atlas("log", "bundle", "bundle.json", "--log-policy", "log.policy")
+    assert ran.returncode == 0 and "its signature is entry 1 of the 3" in ran.stdout, ran.stderr
+    lie = sigstore.message_bundle()
+    sigstore.change("messageSignature.signature", sigstore.b64(sigstore.sign(b"other")))(lie)
+    (work / "bundle.json").write_text(json.dumps(lie))
+    assert atlas("log", "bundle", "bundle.json", "--log-policy", "log.policy").returncode == 1
 
 
 def test_somebody_else_needs_the_logs_key_from_its_operator(atlas: Command, signed: Path, vkey: str) -> None:
