@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from atlas.errors import UsageError, VerificationError
-from atlas.remote.note import LOG_KEY, VerifierKey, open_note, parse_checkpoint
+from atlas.remote.note import COSIGNATURE_KEY, ECDSA_KEY, VerifierKey, open_note, parse_checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,13 @@ def open_checkpoint(note: bytes, log_keys: Iterable[str], *, where: str) -> Chec
     """The checkpoint, if one of these keys of logs signed it. VerificationError if none did."""
     keys = [VerifierKey.parse(text) for text in log_keys]
     for key in keys:
-        if key.kind != LOG_KEY:
+        if key.kind == COSIGNATURE_KEY:
             raise UsageError("not the key of a log", where=key.text)
     text, signatures = open_note(note, keys)
     origin, size, root = parse_checkpoint(text)
     signed_by = {(signature.name, signature.id) for signature in signatures}
     for key in keys:
-        if key.name == origin and (key.name, key.id) in signed_by:
+        if _is_origin(origin, key) and (key.name, key.id) in signed_by:
             return Checkpoint(origin, size, root, key.text, text, note)
     raise VerificationError(
         f"the checkpoint of {origin!r} is not signed by a log that you trust",
@@ -40,6 +40,11 @@ def open_checkpoint(note: bytes, log_keys: Iterable[str], *, where: str) -> Chec
         where=where,
         hint="give the log's verifier key; never take it from where the checkpoint came from",
     )
+
+
+def _is_origin(origin: str, key: VerifierKey) -> bool:
+    """A key carries its log's origin as its name; Rekor v1 adds the number of the tree to the origin."""
+    return origin == key.name or (key.kind == ECDSA_KEY and origin.startswith(f"{key.name} - "))
 
 
 def signature_lines(note: bytes) -> list[bytes]:

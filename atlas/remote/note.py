@@ -19,10 +19,12 @@ from atlas import _core
 from atlas.errors import LimitError, MalformedError, UsageError, VerificationError
 
 LOG_KEY = 0x01
+ECDSA_KEY = 0x02  # P-256 with SHA-256: logs of Rekor v1, to be read only
 COSIGNATURE_KEY = 0x04
 MAX_NOTE_BYTES = 64 << 10
 MAX_SIGNATURES = 64
 _ED25519_BYTES = 32
+_P256_SPKI_BYTES = 91
 _ED25519_SPKI = bytes.fromhex("302a300506032b6570032100")  # RFC 8410, 4: everything before the key itself
 _ED25519_PKCS8 = bytes.fromhex("302e020100300506032b657004220420")  # RFC 8410, 7: everything before the seed
 _ID_BYTES = 4
@@ -42,6 +44,8 @@ class Signature(NamedTuple):
 
 
 def key_id(name: str, kind: int, public: bytes) -> bytes:
+    if kind == ECDSA_KEY:
+        return hashlib.sha256(public).digest()[:_ID_BYTES]
     return hashlib.sha256(name.encode() + b"\n" + bytes([kind]) + public).digest()[:_ID_BYTES]
 
 
@@ -63,15 +67,16 @@ class VerifierKey:
 
     @classmethod
     def parse(cls, text: str) -> VerifierKey:
-        """UsageError for what is no Ed25519 key of a log or a witness."""
+        """UsageError for what is no key of a log or a witness."""
         try:
             name, number, encoded = text.split("+", 2)
             raw = base64.b64decode(encoded, validate=True)
             key = cls(text, name, bytes.fromhex(number), raw[0], raw[1:])
         except (ValueError, IndexError, binascii.Error):
             raise UsageError("not a verifier key", where=text[:200], hint="it reads NAME+HEX+BASE64") from None
-        if key.kind not in (LOG_KEY, COSIGNATURE_KEY) or len(key.public) != _ED25519_BYTES:
-            raise UsageError("not an Ed25519 verifier key", where=text[:200])
+        sizes = {LOG_KEY: _ED25519_BYTES, COSIGNATURE_KEY: _ED25519_BYTES, ECDSA_KEY: _P256_SPKI_BYTES}
+        if len(key.public) != sizes.get(key.kind):
+            raise UsageError("not a verifier key of type 1, 2 or 4", where=text[:200])
         if key.id != key_id(name, key.kind, key.public) or not _NAME.fullmatch(name):
             raise UsageError("the verifier key is damaged: name, number and key do not belong together", where=text)
         return key
@@ -84,13 +89,29 @@ class VerifierKey:
             blob, message = blob[_TIME_BYTES:], _cosigned(text, time)
             if time >= 1 << 63:
                 raise VerificationError("a cosignature from beyond all time", code="ATLAS_E_SIGNATURE", where=self.name)
+        alg, spki = ("EdDSA", _ED25519_SPKI + self.public)
+        if self.kind == ECDSA_KEY:
+            alg, spki, blob = "ES256", self.public, _raw_of(blob)
         try:
-            _core.signature_verify("EdDSA", _ED25519_SPKI + self.public, message, blob)
+            _core.signature_verify(alg, spki, message, blob)
         except VerificationError as error:
             raise VerificationError(
                 f"the signature of {self.name!r} does not hold", code=error.code, where=self.name
             ) from error
         return Signature(self.name, self.id, self.kind, time)
+
+
+def _raw_of(der: bytes) -> bytes:
+    """r || s of an ECDSA signature in DER; nothing that verifies where it is none."""
+    rest, parts = der[2:], []
+    if der[:1] != b"\x30" or len(der) > 72 or der[1:2] != bytes([len(rest)]):
+        return b""
+    while rest:
+        if rest[:1] != b"\x02" or len(rest) < 2 or len(rest) < 2 + rest[1]:
+            return b""
+        parts.append(rest[2 : 2 + rest[1]].lstrip(b"\0"))
+        rest = rest[2 + rest[1] :]
+    return b"".join(part.rjust(32, b"\0") for part in parts)
 
 
 class SigningKey:
@@ -187,4 +208,7 @@ def parse_checkpoint(text: bytes) -> tuple[str, int, bytes]:
     return origin, int(size), root
 
 
-__all__ = ["COSIGNATURE_KEY", "LOG_KEY", "Signature", "SigningKey", "VerifierKey", "open_note", "parse_checkpoint"]
+__all__ = [
+    "COSIGNATURE_KEY", "ECDSA_KEY", "LOG_KEY", "Signature", "SigningKey", "VerifierKey", "open_note",
+    "parse_checkpoint",
+]  # fmt: skip

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from atlas.errors import MalformedError, UsageError, VerificationError
 from atlas.files import StrPath, read_regular
-from atlas.remote.note import COSIGNATURE_KEY, LOG_KEY, VerifierKey, open_note
+from atlas.remote.note import COSIGNATURE_KEY, ECDSA_KEY, LOG_KEY, VerifierKey, open_note
 from atlas.remote.witness import Witness
 
 MAX_POLICY_BYTES = 256 << 10
@@ -109,10 +109,10 @@ class _Reader:
             raise ValueError(f"no such word: {words[0][:50]!r}")
         self._lines[words[0]](words[1:])
 
-    def _key(self, text: str, kind: int) -> VerifierKey:
+    def _key(self, text: str, *kinds: int) -> VerifierKey:
         key = VerifierKey.parse(text)
-        if key.kind != kind:
-            raise ValueError("a key of the wrong type; logs have 1, witnesses 4")
+        if key.kind not in kinds:
+            raise ValueError("a key of the wrong type; logs have 1 or 2, witnesses 4")
         if key.public in self._keys:
             raise ValueError("the same key twice")
         self._keys.add(key.public)
@@ -121,7 +121,7 @@ class _Reader:
     def _log(self, words: list[str]) -> None:
         if len(words) not in (1, 2):
             raise ValueError("log VKEY [URL]")
-        key = self._key(words[0], LOG_KEY)
+        key = self._key(words[0], LOG_KEY, ECDSA_KEY)
         self.policy.logs.append(key)
         if len(words) == 2:
             self.policy.log_urls[key.text] = words[1]

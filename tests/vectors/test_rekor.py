@@ -68,3 +68,17 @@ def test_a_manifest_is_not_proven_by_an_entry_of_another_kind() -> None:
 
     with pytest.raises(AtlasError, match="another kind than hashedrekord"):
         policy().manifest(world.honest()[world.RAW].sidecar, BUNDLE.read_bytes())
+
+
+def test_the_python_side_reads_the_same_key_and_checkpoint() -> None:
+    from atlas.remote.checkpoint import open_checkpoint
+    from atlas.remote.policy import parse_log_policy
+
+    note = _core.log_proof_read(BUNDLE.read_bytes())[2]
+    checkpoint = open_checkpoint(note, [KEY], where="bundle")
+    assert (checkpoint.origin, checkpoint.size) == (ORIGIN, 476246825)
+    parse_log_policy(f"log {KEY}\nquorum none\n").check(note)
+    for at in range(note.index(b"wNI9"), len(note) - 1):
+        flipped = note[:at] + bytes([note[at] ^ 1]) + note[at + 1 :]
+        with pytest.raises((AtlasError, UnicodeDecodeError)):
+            open_checkpoint(flipped, [KEY], where="bundle")
