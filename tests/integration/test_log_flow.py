@@ -16,6 +16,7 @@ from forge import chain, logged, tlog, world
 from recording import Project
 
 import atlas as product
+from atlas.cli import main
 from atlas.errors import AtlasWarning, UsageError
 from atlas.log import TileLog, memory_of
 from atlas.log_queue import LogQueue
@@ -128,7 +129,7 @@ def test_a_child_process_logs_nothing(project: Project, log: TileLog) -> None:
 @pytest.mark.parametrize(
     ("alg", "where", "says"),
     [("EdDSA", "https://rekor.example", "Rekor v2 takes no signatures by pure Ed25519"),
-     ("PS256", "https://rekor.example", "RSA-PSS"), ("PS384", "log", "no name for signatures")],
+     ("PS384", "log", "no name for signatures")],
 )  # fmt: skip
 def test_a_key_that_the_log_refuses_is_refused_when_the_run_starts(
     project: Project, log: TileLog, alg: str, where: str, says: str
@@ -173,6 +174,26 @@ def test_training_does_not_wait_for_a_log_that_hangs(
 
 
 @pytest.fixture
+def cli(
+    work: Path, home: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """The command in this process: a process of its own takes a third of a second to begin."""
+    monkeypatch.chdir(work)
+    for name in [name for name in os.environ if name.startswith(("ATLAS_", "XDG_")) and name != "ATLAS_VECTORS"]:
+        monkeypatch.delenv(name)
+
+    def run(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        with monkeypatch.context() as patch:
+            for name, value in ({"HOME": home["HOME"], "ATLAS_STORE": home["ATLAS_STORE"]} | environment).items():
+                patch.setenv(name, value)
+            code = main([str(word) for word in words])
+        shown = capsys.readouterr()
+        return subprocess.CompletedProcess([], code, shown.out, shown.err)
+
+    return run
+
+
+@pytest.fixture
 def signed(work: Path, home: dict[str, str]) -> Path:
     """A model that Alice signed, the root above her, and a log."""
     chain.make("model.pt", b"weights" * 100, world.CA.leaf("Alice")).write(work)
@@ -192,86 +213,86 @@ def vkey(memory: Path) -> str:
     return memory.joinpath("vkey").read_text().strip()
 
 
-def test_an_artifact_is_logged_and_its_proof_verifies_without_the_log(atlas: Command, signed: Path) -> None:
-    ran = atlas("log", "add", "model.pt", "--log", "team-log")
+def test_an_artifact_is_logged_and_its_proof_verifies_without_the_log(cli: Command, signed: Path) -> None:
+    ran = cli("log", "add", "model.pt", "--log", "team-log")
     assert ran.returncode == 0 and ran.stdout.startswith("logged "), ran.stderr
     for words in (["--log", "team-log"], ["--proof", "model.pt.tlog-proof", "--offline"]):
-        ran = atlas("log", "verify", "model.pt", *words)
+        ran = cli("log", "verify", "model.pt", *words)
         assert ran.returncode == 0, ran.stderr
         assert f"its signature is entry 0 of the 1 in {ORIGIN}" in ran.stdout
-    ran = atlas("log", "verify", "model.pt", "--export", "model.pt.tle.json")
+    ran = cli("log", "verify", "model.pt", "--export", "model.pt.tle.json")
     assert ran.returncode == 0, ran.stderr
     (signed / "model.pt.tlog-proof").rename(signed / "away")
-    ran = atlas("log", "verify", "model.pt", "--proof", "model.pt.tle.json")
+    ran = cli("log", "verify", "model.pt", "--proof", "model.pt.tle.json")
     assert ran.returncode == 0 and "entry 0 of the 1" in ran.stdout, ran.stderr
     (signed / "team-log").rename(signed / "elsewhere")
-    ran = atlas("log", "verify", "model.pt", "--json")
+    ran = cli("log", "verify", "model.pt", "--json")
     assert json.loads(ran.stdout)["index"] == 0
-    ran = atlas("verify", "model.pt", "--trust", "root.pem", "--require-log")
+    ran = cli("verify", "model.pt", "--trust", "root.pem", "--require-log")
     assert ran.returncode == 0 and "1 of 1 logged" in ran.stdout, ran.stdout
-    assert atlas("log", "add", "model.pt", "--log", "elsewhere").returncode == 0
+    assert cli("log", "add", "model.pt", "--log", "elsewhere").returncode == 0
     assert TileLog(signed / "elsewhere", read_only=True, store=signed.parent / "store").head().size == 1
-    assert atlas("log", "flush").stdout == "0 logged, 0 not\n"
+    assert cli("log", "flush").stdout == "0 logged, 0 not\n"
 
 
-def test_a_bundle_of_sigstore_is_held_against_its_log(atlas: Command, work: Path) -> None:
+def test_a_bundle_of_sigstore_is_held_against_its_log(cli: Command, work: Path) -> None:
     (work / "bundle.json").write_text(json.dumps(sigstore.message_bundle()))
     (work / "log.policy").write_bytes(sigstore.POLICY)
-    ran = atlas("log", "bundle", "bundle.json", "--log-policy", "log.policy")
+    ran = cli("log", "bundle", "bundle.json", "--log-policy", "log.policy")
     assert ran.returncode == 0 and "its signature is entry 1 of the 3" in ran.stdout, ran.stderr
     lie = sigstore.message_bundle()
     sigstore.change("messageSignature.signature", sigstore.b64(sigstore.sign(b"other")))(lie)
     (work / "bundle.json").write_text(json.dumps(lie))
-    assert atlas("log", "bundle", "bundle.json", "--log-policy", "log.policy").returncode == 1
+    assert cli("log", "bundle", "bundle.json", "--log-policy", "log.policy").returncode == 1
 
 
-def test_somebody_else_needs_the_logs_key_from_its_operator(atlas: Command, signed: Path, vkey: str) -> None:
-    atlas("log", "add", "model.pt", "--log", "team-log")
+def test_somebody_else_needs_the_logs_key_from_its_operator(cli: Command, signed: Path, vkey: str) -> None:
+    cli("log", "add", "model.pt", "--log", "team-log")
     elsewhere = {"ATLAS_STORE": str(signed / "another-store")}
-    ran = atlas("log", "verify", "model.pt", **elsewhere)
+    ran = cli("log", "verify", "model.pt", **elsewhere)
     assert ran.returncode == 2 and "no log is trusted" in ran.stderr
-    ran = atlas("log", "verify", "model.pt", "--log", "team-log", **elsewhere)
+    ran = cli("log", "verify", "model.pt", "--log", "team-log", **elsewhere)
     assert ran.returncode == 2 and "no log is trusted" in ran.stderr
     (signed / "log.policy").write_text(f"log {vkey}\nquorum none\n")
-    ran = atlas("log", "verify", "model.pt", "--log-policy", "log.policy", **elsewhere)
+    ran = cli("log", "verify", "model.pt", "--log-policy", "log.policy", **elsewhere)
     assert ran.returncode == 0, ran.stderr
     (signed / "other.policy").write_text(f"log {tlog.NoteKey('other.example').vkey}\nquorum none\n")
-    ran = atlas("log", "verify", "model.pt", "--log-policy", "other.policy", **elsewhere)
+    ran = cli("log", "verify", "model.pt", "--log-policy", "other.policy", **elsewhere)
     assert ran.returncode == 3 and "no log of the policy signed" in ran.stderr
-    ran = atlas("verify", "model.pt", "--trust", "root.pem", "--log-policy", "other.policy", **elsewhere)
+    ran = cli("verify", "model.pt", "--trust", "root.pem", "--log-policy", "other.policy", **elsewhere)
     assert ran.returncode == 3, ran.stdout
 
 
-def test_what_is_not_logged_says_so_with_its_own_exit_code(atlas: Command, signed: Path) -> None:
-    assert atlas("log", "verify", "model.pt").returncode == 4
-    assert atlas("log", "verify", "model.pt", "--log", "team-log").returncode == 4
-    assert atlas("verify", "model.pt", "--trust", "root.pem", "--require-log").returncode == 4
-    assert atlas("log", "add", "model.pt").returncode == 2
-    assert atlas("log", "add", "model.pt", "--url", "rekor.example").returncode == 2
-    assert atlas("log", "add", "model.pt", "--log", "nowhere").returncode != 0
-    assert atlas("log", "pending").stdout == "0 signatures not logged yet\n"
+def test_what_is_not_logged_says_so_with_its_own_exit_code(cli: Command, signed: Path) -> None:
+    assert cli("log", "verify", "model.pt").returncode == 4
+    assert cli("log", "verify", "model.pt", "--log", "team-log").returncode == 4
+    assert cli("verify", "model.pt", "--trust", "root.pem", "--require-log").returncode == 4
+    assert cli("log", "add", "model.pt").returncode == 2
+    assert cli("log", "add", "model.pt", "--url", "rekor.example").returncode == 2
+    assert cli("log", "add", "model.pt", "--log", "nowhere").returncode != 0
+    assert cli("log", "pending").stdout == "0 signatures not logged yet\n"
 
 
-def test_a_policy_file_demands_proofs(atlas: Command, signed: Path, vkey: str) -> None:
-    atlas("log", "add", "model.pt", "--log", "team-log")
+def test_a_policy_file_demands_proofs(cli: Command, signed: Path, vkey: str) -> None:
+    cli("log", "add", "model.pt", "--log", "team-log")
     (signed / "log.policy").write_text(f"log {vkey}\nquorum none\n")
     rules = {"version": 1, "roots": ["root.pem"], "log_policy": "log.policy", "require_log": True}
     (signed / "policy.json").write_text(json.dumps(rules))
     elsewhere = {"ATLAS_STORE": str(signed / "another-store")}
-    ran = atlas("verify", "model.pt", "--policy", "policy.json", **elsewhere)
+    ran = cli("verify", "model.pt", "--policy", "policy.json", **elsewhere)
     assert ran.returncode == 0 and f"logged: entry 0 of {ORIGIN}" in ran.stdout, ran.stdout
     (signed / "model.pt.tlog-proof").unlink()
-    ran = atlas("verify", "model.pt", "--policy", "policy.json", **elsewhere)
+    ran = cli("verify", "model.pt", "--policy", "policy.json", **elsewhere)
     assert ran.returncode == 4 and "org.atlasml.log.missing" in ran.stdout, ran.stdout
     (signed / "policy.json").write_text(json.dumps(rules | {"log_policy": ["x"]}))
-    assert atlas("verify", "model.pt", "--policy", "policy.json", **elsewhere).returncode == 2
+    assert cli("verify", "model.pt", "--policy", "policy.json", **elsewhere).returncode == 2
 
 
 def test_a_folder_with_another_history_than_was_seen_is_refused_and_reported(
-    atlas: Command, signed: Path, memory: Path, vkey: str
+    cli: Command, signed: Path, memory: Path, vkey: str
 ) -> None:
-    atlas("log", "add", "model.pt", "--log", "team-log")
-    assert atlas("log", "verify", "model.pt").returncode == 0
+    cli("log", "add", "model.pt", "--log", "team-log")
+    assert cli("log", "verify", "model.pt").returncode == 0
     secret = memory.joinpath("key").read_text().strip()
     manifest = (signed / "model.pt.c2pa").read_bytes()
     from forge.manifest import Store as Forged
@@ -281,12 +302,12 @@ def test_a_folder_with_another_history_than_was_seen_is_refused_and_reported(
     log.write(signed / "forged")
     other = tlog.ForgedLog(key, log.entries[1:])
     other.entries[0] = b"what the log says instead"
-    ran = atlas("log", "verify", "model.pt", "--log", "forged")
+    ran = cli("log", "verify", "model.pt", "--log", "forged")
     assert ran.returncode == 1 and "two histories" in ran.stderr, ran.stderr
     (report,) = memory.glob("equivocation-*.json")
-    assert atlas("log", "equivocation", report, "--log", vkey).returncode == 0
+    assert cli("log", "equivocation", report, "--log", vkey).returncode == 0
     tlog.ForgedLog(key, []).write(signed / "empty")
-    assert atlas("log", "verify", "model.pt", "--log", "empty").returncode == 1
+    assert cli("log", "verify", "model.pt", "--log", "empty").returncode == 1
 
 
 class _SignedBy(tlog.NoteKey):
