@@ -11,7 +11,7 @@ from arena import INCOMPLETE, INVALID, MALFORMED, UNTRUSTED, VALID, blamed, judg
 from forge import cose, logged, tlog
 from forge.world import BASE, CLEAN, RAW, REPORT, TUNED, Scene
 
-from atlas.errors import UsageError
+from atlas.errors import MalformedError, UsageError
 from atlas.model import Verdict
 from atlas.proofs import keep_proof, remember_head
 from atlas.store import Store
@@ -352,3 +352,36 @@ def test_a_bundle_takes_the_proofs_along(tmp_path: Path, mode: str) -> None:
     verdict = judge(scene, subject, rules=DEMANDED, bundle=target, **empty)
     assert verdict.answer == VALID, told(verdict)
     assert all(node.logged for node in verdict.nodes) and len(verdict.nodes) == 6
+
+
+def test_the_verifier_takes_proofs_only_when_it_asked_for_them(chain: Logged) -> None:
+    from atlas import _core
+
+    core = _core.Verifier(now=1)
+    core.trust_logs(logged.policy(LOG), False, ())
+    for call in (
+        lambda: core.trust_logs(logged.policy(LOG), False, ()),
+        lambda: core.proofs([b"x"]),
+        lambda: _core.Verifier(now=1).trust_logs(b"log nonsense\n", False, ()),
+    ):
+        with pytest.raises((UsageError, MalformedError)):
+            call()
+    core.open(bytes(chain.scene.store))
+    with pytest.raises(UsageError, match="before anything is opened"):
+        core.trust_logs(logged.policy(LOG), True, ())
+    need = core.next()
+    assert need is not None and need["kind"] == "proof"
+    with pytest.raises(UsageError, match="absent"):
+        core.proofs([])
+    with pytest.raises(UsageError, match="not what was asked for"):
+        core.measured(("file", None, None, 0, 0, None))
+    assert core.finish()[0] != VALID, "a need without an answer is not run"
+
+
+def test_a_signature_that_is_false_is_not_asked_about(chain: Logged) -> None:
+    chain.prove()
+    chain.scene.change(lambda data: data.replace(chain.scene.store.active.signature.signature, bytes(64)))
+    verdict = chain.judge()
+    assert verdict.answer == INVALID and verdict.nodes[0].logged is None, told(verdict)
+    (open_,) = [check for check in verdict.checks if check.status == "not run" and check.node == 0]
+    assert "log" in open_.text.split(": ")[1].split(", ")
