@@ -80,6 +80,11 @@ _BY_ERRNO: dict[int, Reason] = {
 _TRY_AGAIN = frozenset({"BUSY", "INTERFERENCE"})
 
 
+def reason_of(error: OSError) -> Reason:
+    """What the kernel's answer means."""
+    return _BY_ERRNO.get(error.errno or 0, "FAILED")
+
+
 class CollectError(SystemFailure):
     """No evidence was collected. `.reason` is one of `Reason`."""
 
@@ -124,7 +129,7 @@ def _collect_once(report_data: bytes, reports: Path) -> Evidence:
     except OSError as error:
         if isinstance(error, CollectError):
             raise
-        raise CollectError(_BY_ERRNO.get(error.errno or 0, "FAILED"), where=str(reports), cause=error) from error
+        raise CollectError(reason_of(error), where=str(reports), cause=error) from error
     _check_report_data(evidence, report_data, str(reports))
     return evidence
 

@@ -225,7 +225,7 @@ GROUPS: list[tuple[str, str]] = [
     ("library", r"measure|claim|sign|attest|log|verify|policy|store|catalog|sidecar|entry|locate|bundle|lineage"),
     ("library", r"proofs|log_target|log_queue"),
     ("library", r"web|tsa|pcs|tsm|provenance|private_copy|parts|tensors(\..*)?"),
-    ("library", r"tpm|azure|evidence|enroll|runtime_log|cache|remote(\..*)?"),
+    ("library", r"tpm|azure|evidence|enroll|runtime_log|tdreport|cache|remote(\..*)?"),
     ("recorder", r"recorder|record(\..*)?"),
     ("front", r"decorators|distributed|pytest_plugin|notebook|__main__|hooks(\..*)?|cli(\..*)?"),
     ("package", r"__init__"),

@@ -257,5 +257,45 @@ class Measurements(Tsm):
         return struct.pack("<II", len(data), 0)
 
 
+# ---------------------------------------------------------------------------------------------------- the device
+
+IOCTL, GET_REPORT0 = 39, 0xC4405401
+
+
+@dataclass
+class Device:
+    """/dev/tdx_guest: an ioctl that takes 64 bytes and gives a TDREPORT."""
+
+    report: Callable[[bytes], bytes]
+    name: str = "tdx_guest"
+
+
+class TdxGuest(Tsm):
+    def __init__(self, path: Path, host: Host, device: Device) -> None:
+        super().__init__(path, host)
+        self.device = device
+
+    def _attribute(self, node: int) -> str:
+        return self.device.name
+
+    def _find(self, parent: int, name: str) -> int:
+        if parent != ROOT or name != self.device.name:
+            raise OSError(errno.ENOENT, name)
+        return ROOT + 1
+
+    def _is_directory(self, node: int) -> bool:
+        return node == ROOT
+
+    def _answer(self, opcode: int, node: int, body: bytes) -> bytes:
+        if opcode != IOCTL:
+            return super()._answer(opcode, node, body)
+        _, _, command, _, size, _ = struct.unpack_from("<QIIQII", body)
+        self.host.fail("ioctl")
+        if command != GET_REPORT0 or size != 64 + 1024:
+            raise OSError(errno.ENOTTY, "ioctl")
+        data = body[32 : 32 + 64]
+        return struct.pack("<iIII", 0, 0, 0, 0) + data + self.device.report(data)
+
+
 def _text(name: bytes) -> str:
     return name.split(b"\0", 1)[0].decode()

@@ -106,6 +106,18 @@ def _read(path: str) -> bytes:
     return read_regular(path, limit=MAX_EVIDENCE_BYTES)
 
 
+def _guest() -> dict[str, str]:
+    """Are we in a TDX guest, and which one? Said by itself, signed by nobody."""
+    from atlas import tdreport
+    from atlas.errors import AtlasError
+
+    try:
+        fields = tdreport.read()
+    except AtlasError as error:
+        return {"offered": "no", "path": tdreport.DEVICE, "why": error.text}
+    return {"offered": "yes", "path": tdreport.DEVICE} | {name: value.hex() for name, value in fields.items()}
+
+
 def _machine() -> dict[str, dict[str, str]]:
     """What could be asked for evidence here."""
     from atlas import runtime_log, tpm, tsm
@@ -114,7 +126,7 @@ def _machine() -> dict[str, dict[str, str]]:
     found = {
         name: {"offered": "yes" if Path(path).exists() else "no", "path": path}
         for name, path in (("tsm", tsm.REPORTS), ("rtmr3", runtime_log.REGISTER))
-    }
+    } | {"tdx_guest": _guest()}
     try:
         return found | {"tpm": {"offered": "yes"} | tpm.describe()}
     except AtlasError as error:
