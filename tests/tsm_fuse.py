@@ -97,6 +97,8 @@ class Tsm:
                 body, code = self._answer(opcode, node, request[40:]), 0
             except OSError as error:
                 body, code = b"", -(error.errno or errno.EIO)
+            except Exception:
+                body, code = b"", -errno.EIO
             try:
                 os.write(self._fd, struct.pack("<IiQ", 16 + len(body), code, unique) + body)
             except OSError:
