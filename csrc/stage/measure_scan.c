@@ -140,24 +140,29 @@ size_t atlas_scan_size(const struct atlas_scan_source *source, uint64_t chunk)
     return left < ATLAS_CHUNK_SIZE ? (size_t)left : ATLAS_CHUNK_SIZE;
 }
 
-int atlas_scan_load(const struct atlas_scan_source *source, uint64_t chunk, uint8_t *buffer,
-                    struct atlas_span *ret_bytes, struct atlas_error *error)
+static int scan_load(const struct atlas_scan_source *source, uint64_t offset, size_t n, uint8_t *buffer,
+                     struct atlas_span *ret_bytes, struct atlas_error *error)
 {
-    uint64_t offset = chunk * ATLAS_CHUNK_SIZE;
-    size_t want = atlas_scan_size(source, chunk);
     size_t got = 0;
     if (source->memory != NULL) {
-        *ret_bytes = atlas_span_of(source->memory + (size_t)offset, want);
+        *ret_bytes = atlas_span_of(source->memory + (size_t)offset, n);
         return ATLAS_OK;
     }
-    int rc = atlas_file_read(source->fd, offset, buffer, want, source->where, &got, error);
-    if (rc == ATLAS_OK && got != want) {
+    int rc = atlas_file_read(source->fd, offset, buffer, n, source->where, &got, error);
+    if (rc == ATLAS_OK && got != n) {
         return atlas_error_set(error, ATLAS_E_CHANGED, source->where, "became shorter while it was read");
     }
     if (rc == ATLAS_OK) {
-        *ret_bytes = atlas_span_of(buffer, got);
+        *ret_bytes = atlas_span_of(buffer, n);
     }
     return rc;
+}
+
+int atlas_scan_load(const struct atlas_scan_source *source, uint64_t chunk, uint8_t *buffer,
+                    struct atlas_span *ret_bytes, struct atlas_error *error)
+{
+    size_t n = atlas_scan_size(source, chunk);
+    return scan_load(source, chunk * ATLAS_CHUNK_SIZE, n, buffer, ret_bytes, error);
 }
 
 /* ------------------------------------------------------------------------------------------- without flat */
@@ -216,15 +221,27 @@ out:
 
 /* ------------------------------------------------------------------------------------------ on one thread */
 
+/* So much is read at a time: it is still in the second-level cache when it is hashed. */
+#define PIECE ((size_t)128 << 10)
+
 /* The flat digest and the chunk's digest are two messages: side by side in the lanes of a core. */
-static int scan_chunk(struct atlas_sink *sink, struct atlas_stream *stream, struct atlas_span bytes,
-                      struct atlas_error *error)
+static int scan_chunk(struct atlas_sink *sink, const struct atlas_scan_source *source, uint64_t chunk,
+                      struct atlas_stream *stream, uint8_t *buffer, struct atlas_error *error)
 {
+    size_t size = atlas_scan_size(source, chunk);
+    size_t piece = source->memory != NULL ? size : PIECE;
+    unsigned n = sink->tree || sink->digests != NULL ? 2 : 1;
+    struct atlas_span bytes = ATLAS_SPAN_NONE;
     struct atlas_digest digest = {0};
-    const struct atlas_feed feeds[2] = {{&sink->flat_stream, bytes, NULL}, {stream, bytes, &digest}};
-    int rc;
-    ATLAS_TRY(atlas_streams_feed(feeds, sink->tree || sink->digests != NULL ? 2 : 1, error));
-    ATLAS_TRY(atlas_sink_chunk(sink, atlas_digest_span(&digest), bytes.n, error));
+    int rc = ATLAS_OK;
+    for (size_t at = 0; at < size; at += bytes.n) {
+        ATLAS_TRY(scan_load(source, chunk * ATLAS_CHUNK_SIZE + at, size - at < piece ? size - at : piece, buffer,
+                            &bytes, error));
+        const struct atlas_feed feeds[2] = {{&sink->flat_stream, bytes, NULL},
+                                            {stream, bytes, at + bytes.n == size ? &digest : NULL}};
+        ATLAS_TRY(atlas_streams_feed(feeds, n, error));
+    }
+    ATLAS_TRY(atlas_sink_chunk(sink, atlas_digest_span(&digest), size, error));
 out:
     return rc;
 }
@@ -234,19 +251,17 @@ static int scan_alone(struct atlas_sink *sink, const struct atlas_scan_source *s
 {
     struct bell bell = {meter, is_caller};
     struct atlas_stream stream = ATLAS_STREAM_INIT;
-    uint8_t *own = source->memory == NULL && scratch == NULL ? malloc(ATLAS_CHUNK_SIZE) : NULL;
+    uint8_t *own = source->memory == NULL && scratch == NULL ? malloc(PIECE) : NULL;
     uint8_t *buffer = own != NULL ? own : scratch;
     uint64_t chunks = (source->size - 1) / ATLAS_CHUNK_SIZE + 1;
-    struct atlas_span bytes = ATLAS_SPAN_NONE;
     int rc;
     if (source->memory == NULL && buffer == NULL) {
         return atlas_error_set(error, ATLAS_E_NOMEM, "", "out of memory");
     }
     ATLAS_TRY(atlas_stream_init(&stream, sink->alg, false, error));
     for (uint64_t chunk = 0; chunk < chunks; chunk++) {
-        ATLAS_TRY(atlas_scan_load(source, chunk, buffer, &bytes, error));
-        ATLAS_TRY(scan_chunk(sink, &stream, bytes, error));
-        ATLAS_TRY(ring_bell(&bell, 0, bytes.n, error));
+        ATLAS_TRY(scan_chunk(sink, source, chunk, &stream, buffer, error));
+        ATLAS_TRY(ring_bell(&bell, 0, atlas_scan_size(source, chunk), error));
     }
 out:
     atlas_stream_release(&stream);
