@@ -74,12 +74,16 @@ def test_a_folder_that_was_put_back_to_an_older_state_is_refused(place: Path) ->
     refused(place, "ATLAS_E_ROLLED_BACK", "says 601 entries, and the log has only 600")
 
 
-def test_a_log_that_is_open_notices_that_its_files_were_put_back(place: Path) -> None:
+@pytest.mark.parametrize("memory", ["stays", "is put back too"])
+def test_a_log_that_is_open_notices_that_its_files_were_put_back(place: Path, memory: str) -> None:
     log = made(place)
     shutil.copytree(place / "log", place / "backup")
+    shutil.copytree(place / "store", place / "store backup")
     log.append([b"gone"])
     for name in (".state/head", "checkpoint"):
         shutil.copy(place / "backup" / name, place / "log" / name)
+    if memory != "stays":
+        shutil.copytree(place / "store backup", place / "store", dirs_exist_ok=True)
     with pytest.raises(AtlasError) as raised:
         log.append([b"more"])
     assert raised.value.code == "ATLAS_E_ROLLED_BACK"
@@ -318,6 +322,22 @@ def test_a_committed_stage_that_was_edited_is_refused(place: Path, committed: Pa
     refused(place, "ATLAS_E_LOG")
     committed.write_bytes(good)
     assert opened(place).head().size == 605
+
+
+@pytest.mark.parametrize("newer", ["memory", "checkpoint"])
+def test_an_older_folder_is_refused_before_its_unfinished_commit_is_finished(
+    place: Path, committed: Path, newer: str
+) -> None:
+    """`refused` sees that nothing was written: not one tile of that commit."""
+    shutil.copytree(place / "log", place / "backup")
+    opened(place).append([b"gone"])
+    now = (place / "log" / "checkpoint").read_bytes()
+    shutil.rmtree(place / "log")
+    (place / "backup").rename(place / "log")
+    if newer == "checkpoint":
+        (place / "log" / "checkpoint").write_bytes(now)
+        (logs.memory_of(KEY.name, store=place / "store") / "head").unlink()
+    refused(place, "ATLAS_E_ROLLED_BACK")
 
 
 def test_a_committed_stage_that_is_gone_is_refused(place: Path, committed: Path) -> None:
