@@ -159,7 +159,7 @@ def test_a_larger_checkpoint_than_the_head_is_refused(place: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [".state/head", "checkpoint", "memory"])
-@pytest.mark.parametrize("how", ["another key", "flipped", "empty", "text"])
+@pytest.mark.parametrize("how", ["another key", "another origin", "flipped", "empty", "text"])
 def test_a_head_that_the_log_did_not_sign_is_refused(place: Path, name: str, how: str) -> None:
     made(place)
     path = logs.memory_of(KEY.name, store=place / "store") / "head" if name == "memory" else place / "log" / name
@@ -168,7 +168,14 @@ def test_a_head_that_the_log_did_not_sign_is_refused(place: Path, name: str, how
     if how == "flipped":
         flip(path, 25)
     else:
-        path.write_bytes({"another key": tlog.NoteKey("somebody").note(text), "empty": b"", "text": text}[how])
+        path.write_bytes(
+            {
+                "another key": tlog.NoteKey("somebody").note(text),
+                "another origin": KEY.note(text.replace(KEY.name.encode(), b"log.example/other")),
+                "empty": b"",
+                "text": text,
+            }[how]
+        )
     with pytest.raises(AtlasError) as raised:
         opened(place)
     assert raised.value.code in ("ATLAS_E_SIGNATURE", "ATLAS_E_NOTE")
@@ -221,7 +228,7 @@ def test_nothing_is_appended_after_entries_that_are_not_those_that_were_signed(p
     if how != "gone":
         path.write_bytes({"flipped": good[:5] + b"X" + good[6:], "short": good[:-1], "longer": good + b"\0\0"}[how])
     before = state_of(place / "log")
-    with pytest.raises(AtlasError) as raised:
+    with pytest.raises(AtlasError, match="other entries than those that are signed|is missing") as raised:
         opened(place).append([b"more"])
     assert raised.value.code == "ATLAS_E_TILE"
     assert state_of(place / "log") == before
@@ -234,6 +241,9 @@ def test_a_proof_is_not_made_from_a_tile_that_was_edited(place: Path) -> None:
         with pytest.raises(AtlasError) as raised:
             log.prove(index, 512)
         assert raised.value.code == "ATLAS_E_TILE"
+    with pytest.raises(AtlasError) as raised:
+        log.prove(2, 100)  # the edited tile makes a root of its own, which only the newest one can refute
+    assert raised.value.code == "ATLAS_E_TILE"
     assert log.prove(300).size == SIZE, "whose path has the tile's hash from the level above"
     with pytest.raises(AtlasError) as raised:
         log.consistency(3)
