@@ -228,7 +228,7 @@ def test_nothing_is_appended_after_entries_that_are_not_those_that_were_signed(p
     if how != "gone":
         path.write_bytes({"flipped": good[:5] + b"X" + good[6:], "short": good[:-1], "longer": good + b"\0\0"}[how])
     before = state_of(place / "log")
-    with pytest.raises(AtlasError, match="other entries than those that are signed|is missing") as raised:
+    with pytest.raises(AtlasError, match=r"other entries than those that are signed|is missing") as raised:
         opened(place).append([b"more"])
     assert raised.value.code == "ATLAS_E_TILE"
     assert state_of(place / "log") == before

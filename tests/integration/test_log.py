@@ -201,6 +201,15 @@ def test_somebody_else_reads_with_the_verifier_key_and_appends_with_the_private_
     assert reader.refresh().size == 1
 
 
+@pytest.mark.parametrize("name", [ORIGIN, "log.example/other"])
+def test_nothing_is_signed_with_the_key_of_another_log(log: TileLog, tmp_path: Path, name: str) -> None:
+    (tmp_path / "other").write_text(tlog.NoteKey(name).skey)
+    with pytest.raises(UsageError, match="another key"):
+        TileLog(log.folder, key=tmp_path / "other")
+    with pytest.raises(KeyFileError, match="not the one of this log"):
+        TileLog(log.folder, key=tmp_path / "other", vkey=log.vkey)
+
+
 @pytest.mark.parametrize("what", ["no key", "PRIVATE+KEY+a+00000000+AA==", ""])
 def test_a_file_that_is_no_key_is_said_to_be_none(tmp_path: Path, what: str) -> None:
     (tmp_path / "key").write_text(what)
