@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -332,6 +333,20 @@ def test_a_committed_stage_that_was_edited_is_refused(place: Path, committed: Pa
     refused(place, "ATLAS_E_LOG")
     committed.write_bytes(good)
     assert opened(place).head().size == 605
+
+
+def test_a_well_formed_stage_of_another_commit_is_refused(place: Path, committed: Path) -> None:
+    """Sealed as a stage must be, under the name of the head's: but it says another size."""
+    good = committed.read_bytes()
+    head = len(b"atlas-log-stage 1\n")
+    count = int.from_bytes(good[head + 48 : head + 52], "big")
+    end = head + 52
+    for _ in range(count):
+        end += 1 + good[end] + 4 + 32
+    assert hashlib.sha256(good[:end]).digest() == good[end : end + 32]
+    table = good[: head + 8] + (606).to_bytes(8, "big") + good[head + 16 : end]
+    committed.write_bytes(table + hashlib.sha256(table).digest() + good[end + 32 :])
+    refused(place, "ATLAS_E_LOG", "another commit")
 
 
 @pytest.mark.parametrize("newer", ["memory", "checkpoint"])
