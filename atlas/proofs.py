@@ -298,7 +298,7 @@ def seen_heads(store: Store) -> list[bytes]:
 
 
 def remember_head(store: Store, origin: str, size: int, root: bytes, note: bytes) -> None:
-    """Keep a checkpoint that was verified. Of many, the ones that were seen last stay."""
+    """Keep a checkpoint that was verified. Of many, those of the largest trees stay."""
     folder = log_directory(store, origin) / "seen"
     _made(folder)
     write_atomic(folder / f"{size:020d}-{root.hex()[:16]}", note)
