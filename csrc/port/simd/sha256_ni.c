@@ -43,7 +43,7 @@ NI_INLINE void load_block(struct lane *l, const uint8_t *p)
 }
 
 /* Four rounds, 4 * g to 4 * g + 3, and the schedule's four words for the rounds sixteen later. */
-NI_INLINE void rounds(struct lane *l, int g)
+NI_INLINE void rounds(struct lane *l, size_t g)
 {
     __m128i m = _mm_add_epi32(l->w[g & 3], _mm_loadu_si128((const __m128i *)(atlas_sha256_k + 4 * g)));
     l->cdgh = _mm_sha256rnds2_epu32(l->cdgh, l->abef, m);
@@ -64,7 +64,7 @@ NI void atlas_sha256_ni_one(void *state, const uint8_t *p, size_t blocks)
         __m128i cdgh = a.cdgh;
         load_block(&a, p);
 #pragma GCC unroll 16
-        for (int g = 0; g < 16; g++) {
+        for (size_t g = 0; g < 16; g++) {
             rounds(&a, g);
         }
         a.abef = _mm_add_epi32(a.abef, abef);
@@ -89,7 +89,7 @@ NI void atlas_sha256_ni_two(void *const states[2], const uint8_t *const p[2], si
         load_block(&a, pa);
         load_block(&b, pb);
 #pragma GCC unroll 16
-        for (int g = 0; g < 16; g++) {
+        for (size_t g = 0; g < 16; g++) {
             rounds(&a, g);
             rounds(&b, g);
         }

@@ -85,7 +85,7 @@ WIDE void atlas_sha512_avx512(void *states, const uint8_t *const *p, size_t bloc
     __m512i w[16];
     __m512i before[8];
 #pragma GCC unroll 8
-    for (int i = 0; i < 8; i++) {
+    for (size_t i = 0; i < 8; i++) {
         s[i] = _mm512_loadu_si512(words + 8 * i);
     }
     for (size_t at = 0; at < 128 * blocks; at += 128) {
@@ -111,7 +111,7 @@ WIDE void atlas_sha512_avx512(void *states, const uint8_t *const *p, size_t bloc
         }
     }
 #pragma GCC unroll 8
-    for (int i = 0; i < 8; i++) {
+    for (size_t i = 0; i < 8; i++) {
         _mm512_storeu_si512(words + 8 * i, s[i]);
     }
 }
