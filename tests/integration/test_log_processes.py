@@ -85,23 +85,30 @@ def test_a_lock_file_that_was_exchanged_locks_nobody_out_and_lets_nobody_in(plac
     """Two files of that name would be two locks: whoever got the old one takes the new one too."""
     log = TileLog.init(place / "log", origin=ORIGIN, store=place / "store")
     lock = place / "log" / ".state" / "lock"
+    ready, may_go = os.pipe(), os.pipe()
+
+    def append() -> None:
+        mine = TileLog(place / "log", store=place / "store")
+        os.write(ready[1], b"!")
+        os.read(may_go[0], 1)
+        mine.append([b"child"])
+
+    child = in_child(append)
+    os.read(ready[0], 1)
     with lock.open() as old:
         fcntl.flock(old, fcntl.LOCK_EX)
-
-        def append() -> None:
-            TileLog(place / "log", store=place / "store").append([b"child"])
-
-        child = in_child(append)
-        time.sleep(0.1)
+        os.write(may_go[1], b"!")
+        time.sleep(0.2)
         lock.unlink()
         assert log.append([b"parent"]).first == 0
         with lock.open() as new:
             fcntl.flock(new, fcntl.LOCK_EX)
-            fcntl.flock(old, fcntl.LOCK_UN)  # the child has the open file too
+            fcntl.flock(old, fcntl.LOCK_UN)
             time.sleep(0.3)
             assert os.waitpid(child, os.WNOHANG) == (0, 0), "it took the lock of a file that is gone for the lock"
-            fcntl.flock(new, fcntl.LOCK_UN)
     assert ended_well(child)
+    for end in (*ready, *may_go):
+        os.close(end)
     assert entries_of(log, log.refresh().checkpoint) == [b"parent", b"child"]
 
 
