@@ -184,7 +184,7 @@ static int feed(struct writer *w, struct atlas_span text, struct atlas_span flat
 static int join_block(struct writer *w, size_t number, struct atlas_error *error)
 {
     struct block *b = &w->blocks[number];
-    size_t size = atlas_alg_size(w->alg);
+    struct atlas_span flats = atlas_span_of(digest_of(w, number * BLOCK_LINES).p, b->n * atlas_alg_size(w->alg));
     int rc = ATLAS_OK;
     for (unsigned level = BLOCK_LEVELS + 1; level-- > 0;) {
         if ((b->n >> level & 1) != 0) {
@@ -196,14 +196,14 @@ static int join_block(struct writer *w, size_t number, struct atlas_error *error
     }
     atlas_buf_append(w->index, atlas_buf_span(&b->text));
     ATLAS_TRY(atlas_buf_check(w->index, error));
-    ATLAS_TRY(feed(w, atlas_buf_span(&b->text), atlas_span_of(digest_of(w, number * BLOCK_LINES).p, b->n * size), error));
+    ATLAS_TRY(feed(w, atlas_buf_span(&b->text), flats, error));
     atlas_buf_release(&b->text);
 out:
     return rc;
 }
 
-/* Inside the monitor, which it leaves while it works: one block written, or joined by the first thread; false when there
- * is nothing left for this one. */
+/* Inside the monitor, which it leaves while it works: one block written, or joined by the first thread. False: there is
+ * nothing left for this one. */
 static bool step(struct writer *w, unsigned worker, struct atlas_error *error, int *ret_rc)
 {
     bool joins = worker == 0 && w->next_join < w->n_blocks;
