@@ -13,7 +13,7 @@
 
 #define ATLAS_TILE_WIDTH 256u
 #define ATLAS_TILE_BITS 8u
-#define ATLAS_TILE_HASH 32u
+#define ATLAS_TILE_HASH ((size_t)32)
 #define ATLAS_TILE_BYTES (ATLAS_TILE_WIDTH * ATLAS_TILE_HASH)
 #define ATLAS_TILE_LEVELS 8u /* as many as a tree below 2^63 leaves has */
 #define ATLAS_TILE_ENTRIES 64u /* as the level of a bundle */

@@ -108,7 +108,8 @@ static int log_new(const struct atlas_log_options *options, struct atlas_log **r
     struct atlas_log *log = calloc(1, sizeof *log);
     int rc;
     if (log == NULL) {
-        return atlas_error_set(error, ATLAS_E_NOMEM, "log", "out of memory");
+        atlas_error_set(error, ATLAS_E_NOMEM, "log", "out of memory");
+        return ATLAS_E_NOMEM;
     }
     log->root = log->state = log->memory_dir = log->lock = ATLAS_FILE_CLOSED;
     log->wait_ms = options->wait_ms;

@@ -97,7 +97,8 @@ int log_build(const struct log_tree *tree, const struct atlas_span *entries, siz
     int rc;
     b.next = calloc(1, sizeof *b.next);
     if (b.next == NULL) {
-        ATLAS_TRY(atlas_error_set(error, ATLAS_E_NOMEM, "log", "out of memory"));
+        atlas_error_set(error, ATLAS_E_NOMEM, "log", "out of memory");
+        return ATLAS_E_NOMEM;
     }
     b.next->size = tree->size;
     ATLAS_TRY(copy_edge(tree, b.next, error));

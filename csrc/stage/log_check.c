@@ -120,7 +120,7 @@ static int close_tiles(struct checker *c)
         if (rc == ATLAS_OK) {
             rc = log_subtree(atlas_buf_span(&c->edge.tiles[level]), &root, c->error);
         }
-        if (rc < 0) {
+        if (rc != ATLAS_OK) {
             return rc;
         }
         c->counts[level]++;

@@ -13,7 +13,7 @@ int log_head_open(const struct atlas_log *log, struct atlas_span note, const cha
     if (rc == ATLAS_OK) {
         rc = atlas_checkpoint_read(opened.text, &checkpoint, &cause);
     }
-    if (rc < 0) {
+    if (rc != ATLAS_OK) {
         return atlas_error_set(error, rc, where, "%s", cause.text);
     }
     if (!is_signed || !atlas_span_equal(checkpoint.origin, atlas_note_key_name(&log->key))) {
