@@ -9,13 +9,13 @@ from pathlib import Path
 
 from atlas import _core
 from atlas.entry import Reference, name_of, read_manifests, references
-from atlas.errors import NotFound, UsageError
+from atlas.errors import MalformedError, UsageError, in_file
 from atlas.files import StrPath, is_there, read_regular, write_atomic
 from atlas.locate import Locator
 from atlas.model import Digest
 from atlas.proofs import Shelf
 from atlas.sidecar import PROOF_SUFFIXES, index_path, sidecar_path
-from atlas.store import MAX_OBJECT_BYTES, Store, find_manifest, looked_for
+from atlas.store import MAX_OBJECT_BYTES, Store, need_manifest
 
 MAX_REFERENCES = 65536  # ATLAS_MAX_NODES of atlas.h
 
@@ -41,15 +41,14 @@ def bundle(
     Nothing is verified here but that each referred manifest has the hash it is referred to by.
     """
     store = store if store is not None else Store()
-    own = find_manifest(path, manifest=manifest, store=store)
-    if own is None:
-        raise NotFound("has no manifest", where=str(path), hint=f"looked for {looked_for(path, store)}")
+    own = need_manifest(path, manifest=manifest, store=store)
     target = Path(directory)
     target.mkdir(parents=True, exist_ok=True)
     written = [_write(target / sidecar_path(path).name, own.data)]
     if is_there(index_path(path)):
         written.append(_write(target / index_path(path).name, read_regular(index_path(path), limit=MAX_OBJECT_BYTES)))
-    manifests = read_manifests(own.data)
+    with in_file(own.where):
+        manifests = read_manifests(own.data)
     locator = Locator(Path(path), root=root, bundle=None, store=store)
     locator.anchor(name_of(manifests[-1]))
     missing: list[Reference] = []
@@ -71,14 +70,22 @@ def bundle(
 
 
 def _proofs(path: StrPath, target: Path, manifest: bytes, locator: Locator, store: Store) -> list[Path]:
-    """Every proof that is found, of embedded manifests too, by the entry's leaf hash. Nothing is verified."""
+    """The proofs that are found, of embedded manifests too, by the entry's leaf hash. Nothing is verified."""
     written = []
     shelf = Shelf(path, store=store)
     for n, leaf in enumerate(_leaves(manifest, locator)):
-        for proof in shelf.find(leaf, subject=n == 0):
-            suffix = PROOF_SUFFIXES[proof[:1] == b"{"]  # one of each form
-            written.append(_write(target / f"{leaf.hex()}{suffix}", proof))
+        one_of_each_form = {PROOF_SUFFIXES[p[:1] == b"{"]: p for p in shelf.find(leaf, subject=n == 0) if _is_proof(p)}
+        written += [_write(target / f"{leaf.hex()}{suffix}", proof) for suffix, proof in one_of_each_form.items()]
     return written
+
+
+def _is_proof(data: bytes) -> bool:
+    """What is none would only make the receiver's verdict MALFORMED."""
+    try:
+        _core.log_proof_read(data)
+    except MalformedError:
+        return False
+    return True
 
 
 def _leaves(manifest: bytes, locator: Locator) -> list[bytes]:

@@ -17,6 +17,8 @@ what to do.  `docs/errors.md` lists every code with its remedy.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -76,6 +78,16 @@ class LimitError(MalformedError):
 
 class KeyFileError(MalformedError):
     """A key or certificate file that cannot be used, or a wrong password."""
+
+
+@contextlib.contextmanager
+def in_file(name: str) -> Iterator[None]:
+    """What is malformed in there is said with the name of the file."""
+    try:
+        yield
+    except MalformedError as error:
+        error.where = f"{name}: {error.where}" if error.where else name
+        raise
 
 
 class VerificationError(AtlasError):

@@ -23,7 +23,8 @@ _REMEDY = {
     "INVALID": "Do not use this artifact. Fetch it again from its source and verify it before loading.",
     "UNTRUSTED": "Find out who signed it. If you trust that signer, name their root with --trust or policy.",
     "INCOMPLETE": "Get the missing piece from whoever gave you the artifact, or gather it with atlas bundle.",
-    "MALFORMED": "Ask the producer for a manifest of the profile (docs/manifest.md); do not use this one.",
+    "MALFORMED": "Do not use this manifest. Get it again: it may have been damaged on its way. If it comes out the "
+    "same, ask the producer for one of the profile (docs/manifest.md).",
     "LIMIT": "A manifest this large or deep is refused on purpose; ask the producer to cut the chain.",
     "ERROR": "Nothing is known about the artifact. Repair the cause and verify again.",
 }
@@ -35,7 +36,7 @@ _REMEDY_BY_CODE = {
     "signingCredential.untrusted": "No given root leads to this signer. If you trust it, pass its root with --trust.",
     "org.atlasml.signer.refused": "The signer is not among those given with --signer. Check who signed, or add them.",
     "org.atlasml.attestation.required": "The policy demands hardware evidence. Ask the producer to sign with "
-    "attest='require', give newer collateral in the policy, or relax the policy (docs/attest.md).",
+    "attest='require', give newer collateral in the policy, or relax the policy (docs/attest-manifests.md).",
     "org.atlasml.log.missing": "The policy wants every signature in a log. Get the .tlog-proof files from the producer "
     "(--proofs DIR), or log it (`atlas log add`).",
     "org.atlasml.log.untrusted": "The proof is of a log or without witnesses that the policy does not accept. Get the "
@@ -79,12 +80,19 @@ def remedy(verdict: Verdict) -> str:
     return _REMEDY.get(verdict.answer, "")
 
 
-def node_line(node: Node) -> str:
-    signer = escape(node.signer.name) if node.signer else "unsigned"
+def node_name(node: Node | None, verdict: Verdict) -> str:
+    """As its manifest calls it; a manifest that could not be read is called as the artifact under verification."""
+    if node is None or (node is verdict.nodes[0] and not node.name and not node.urn):
+        return verdict.path
+    return node.name or node.urn or "(no name)"
+
+
+def node_line(node: Node, verdict: Verdict) -> str:
+    signer = f"signed by {escape(node.signer.name)}" if node.signer else "signer not known"
     bytes_ = {"measured": "bytes match", "different": "BYTES DIFFER"}.get(
         node.bytes, "manifest verified, bytes not measured" if node.answer == "VALID" else "bytes not measured"
     )
-    return f"{escape(node.name or node.urn)}  signed by {signer}  {bytes_}"
+    return f"{escape(node_name(node, verdict))}  {signer}  {bytes_}"
 
 
 def evidence_words(node: Node) -> str:
@@ -118,8 +126,7 @@ def log_words(node: Node) -> str:
 
 def why_line(check: Check, verdict: Verdict) -> str:
     node = verdict.nodes[check.node] if check.node < len(verdict.nodes) else None
-    name = escape(node.name or node.urn) if node else escape(verdict.path)
-    return f"{name}: {escape(check.text)} [{check.code}]"
+    return f"{escape(node_name(node, verdict))}: {escape(check.text)} [{check.code}]"
 
 
 def explain(verdict: Verdict, *, limit: int = 10) -> str:
@@ -134,7 +141,8 @@ def explain(verdict: Verdict, *, limit: int = 10) -> str:
         lines += ["", "chain:"]
         logs = any(check.code.startswith(LOG) for check in verdict.checks)
         for node in verdict.nodes:
-            lines += [f"  {'x' if node.answer != 'VALID' else '+'} {node_line(node)}", *_evidence_lines(node)]
+            mark = "x" if node.answer != "VALID" else "+"
+            lines += [f"  {mark} {node_line(node, verdict)}", *_evidence_lines(node)]
             lines += [f"      {log_words(node)}"] if logs else []
     if not verdict:
         lines += ["", "what to do:", f"  {remedy(verdict)}"]
@@ -143,4 +151,4 @@ def explain(verdict: Verdict, *, limit: int = 10) -> str:
     return "\n".join(lines)
 
 
-__all__ = ["evidence_words", "explain", "first_line", "log_words", "node_line", "remedy", "why_line"]
+__all__ = ["evidence_words", "explain", "first_line", "log_words", "node_line", "node_name", "remedy", "why_line"]

@@ -33,6 +33,13 @@ def is_there(path: StrPath) -> bool:
     return True
 
 
+def need_directory(path: StrPath | None) -> Path | None:
+    """A folder that was named must be there: a typing error would otherwise read as "nothing found"."""
+    if path is not None and not Path(path).is_dir():
+        raise NotFound("no such directory", where=os.fspath(path))
+    return Path(path) if path is not None else None
+
+
 def open_regular(path: StrPath) -> BinaryIO:
     """A regular file, open for reading. Never blocks on a FIFO and never opens a device or a directory for long."""
     try:

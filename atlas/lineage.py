@@ -24,11 +24,11 @@ from atlas.entry import (
     signer_of,
     text_of,
 )
-from atlas.errors import AtlasError, NotFound
+from atlas.errors import AtlasError, in_file
 from atlas.files import StrPath
 from atlas.locate import Locator
 from atlas.model import Digest
-from atlas.store import Store, find_manifest, looked_for
+from atlas.store import Store, need_manifest
 
 MAX_NODES = 65536  # ATLAS_MAX_NODES of atlas.h
 
@@ -158,11 +158,10 @@ def lineage(
 ) -> Lineage:
     """The graph behind an artifact."""
     store = store if store is not None else Store()
-    found = find_manifest(path, manifest=manifest, store=store)
-    if found is None:
-        raise NotFound("has no manifest", where=str(path), hint=f"looked for {looked_for(path, store)}")
+    found = need_manifest(path, manifest=manifest, store=store)
     locator = Locator(Path(path), root=root, bundle=bundle, store=store)
-    manifests = read_manifests(found.data)
+    with in_file(found.where):
+        manifests = read_manifests(found.data)
     active = manifests[-1]
     locator.anchor(name_of(active))
     walk = _Walk(locator, manifests)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from atlas import _core
 from atlas.errors import MalformedError, SystemFailure
-from atlas.files import is_there, read_regular
+from atlas.files import is_there, need_directory, read_regular
 from atlas.store import Store, sidecar_path
 
 if TYPE_CHECKING:
@@ -34,8 +34,9 @@ class Locator:
         store: Store,
     ) -> None:
         self._artifact = artifact.absolute()
-        self._roots = [Path(root).absolute()] if root is not None else []
-        self._bundle = Path(bundle) if bundle is not None else None
+        given = need_directory(root)
+        self._roots = [given.absolute()] if given is not None else []
+        self._bundle = need_directory(bundle)
         self._store = store
 
     def anchor(self, name: str) -> None:

@@ -23,24 +23,28 @@ def _cells(cells: list[str], tag: str = "td") -> str:
     return "<tr>" + "".join(f'<{tag} style="text-align:left">{cell}</{tag}>' for cell in cells) + "</tr>"
 
 
-def _node_row(node: Node, attested: bool) -> str:
-    from atlas.explain import evidence_words
+def _node_row(node: Node, verdict: Verdict, attested: bool, logs: bool) -> str:
+    from atlas.explain import evidence_words, log_words, node_name
 
-    signer = escape_html(node.signer.name) if node.signer else "unsigned"
+    signer = escape_html(node.signer.name) if node.signer else "signer not known"
     measured = _BYTES.get(node.bytes, "bytes not measured")
     evidence = [escape_html(evidence_words(node) or "none")] if attested else []
-    return _cells([escape_html(node.name or node.urn), signer, measured, *evidence, escape_html(node.answer)])
+    logged = [escape_html(log_words(node))] if logs else []
+    name = escape_html(node_name(node, verdict))
+    return _cells([name, signer, measured, *evidence, *logged, escape_html(node.answer)])
 
 
 def _why(check: Check, verdict: Verdict) -> str:
+    from atlas.explain import node_name
+
     node = verdict.nodes[check.node] if check.node < len(verdict.nodes) else None
-    name = node.name or node.urn if node else verdict.path
-    return f"<li>{escape_html(name)}: {escape_html(check.text)} <code>{escape_html(check.code)}</code></li>"
+    name = escape_html(node_name(node, verdict))
+    return f"<li>{name}: {escape_html(check.text)} <code>{escape_html(check.code)}</code></li>"
 
 
 def verdict_html(verdict: Verdict) -> str:
     """The verdict, why, what to do, and one row per manifest."""
-    from atlas.explain import first_line, remedy
+    from atlas.explain import LOG, first_line, remedy
 
     colour = _COLOURS.get(verdict.answer, "#b3261e")
     parts = [f"<b>{escape_html(first_line(verdict))}</b>"]
@@ -49,8 +53,10 @@ def verdict_html(verdict: Verdict) -> str:
     if not verdict:
         parts.append(f"<p>{escape_html(remedy(verdict))}</p>")
     attested = any(node.evidence for node in verdict.nodes)
-    rows = "".join(_node_row(node, attested) for node in verdict.nodes)
-    heads = _cells(["artifact", "signed by", "bytes", *(["hardware"] if attested else []), "answer"], "th")
+    logs = any(check.code.startswith(LOG) for check in verdict.checks)
+    rows = "".join(_node_row(node, verdict, attested, logs) for node in verdict.nodes)
+    further = [title for title, shown in (("hardware", attested), ("log", logs)) if shown]
+    heads = _cells(["artifact", "signed by", "bytes", *further, "answer"], "th")
     parts.append(f"<table>{heads}{rows}</table>" if rows else "")
     return f'<div style="border-left:4px solid {colour};padding-left:1em">{"".join(parts)}</div>'
 

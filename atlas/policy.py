@@ -279,6 +279,8 @@ def resolve_policy(
         resolved = replace(resolved, roots=roots, origin=origin)
     if tsa_trust is not None:
         resolved = replace(resolved, tsa_roots=read_roots(tsa_trust))
+    from atlas.proofs import read_log_policy
+
     lists = tuple(c if isinstance(c, bytes) else read_regular(c, limit=MAX_PEM_BYTES) for c in crls)
     return replace(
         resolved,
@@ -288,7 +290,7 @@ def resolve_policy(
         require_evidence=resolved.require_evidence + read_evidence_rules(require_evidence),
         appraisal=resolved.appraisal if appraisal is None else _read(appraisal),
         evidence_anchor=resolved.evidence_anchor if evidence_anchor is None else _read(evidence_anchor),
-        log_policy=resolved.log_policy if log_policy is None else _read(log_policy),
+        log_policy=resolved.log_policy if log_policy is None else read_log_policy(log_policy),
         require_log=resolved.require_log or require_log,
     )
 

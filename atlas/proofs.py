@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from atlas import _core
 from atlas.errors import AtlasError, NotFound, SystemFailure, UsageError, VerificationError
-from atlas.files import StrPath, is_there, read_regular, write_atomic
+from atlas.files import StrPath, is_there, need_directory, read_regular, write_atomic
 from atlas.model import Logged
 from atlas.sidecar import PROOF_SUFFIXES, proof_paths
 
@@ -117,7 +117,7 @@ class Shelf:
         self, artifact: StrPath, *, folder: StrPath | None = None, bundle: StrPath | None = None, store: Store
     ) -> None:
         self._artifact = artifact
-        self._folders = [Path(place) for place in (folder, bundle) if place is not None]
+        self._folders = [Path(place) for place in map(need_directory, (folder, bundle)) if place is not None]
         self._store = store
 
     def find(self, leaf: bytes, *, subject: bool) -> list[bytes]:

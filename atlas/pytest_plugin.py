@@ -142,7 +142,8 @@ def _verdict_of(item: pytest.Item, marker: pytest.Mark) -> Verdict:
     try:
         return item.config.stash[_SESSION].verdict(item, marker)
     except AtlasError as error:
-        pytest.fail(f"could not be verified: {escape_lines(error)}", pytrace=False)
+        why = escape_lines(error)
+    pytest.fail(f"could not be verified: {why}", pytrace=False)  # out here: not "during handling of another exception"
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -292,6 +292,17 @@ def find_manifest(
     return None
 
 
+def need_manifest(path: StrPath, *, manifest: StrPath | None = None, store: Store | None = None) -> Found:
+    """`find_manifest`, or NotFound: of the artifact, or with the places that were looked at."""
+    store = store if store is not None else Store()
+    found = find_manifest(path, manifest=manifest, store=store)
+    if found is not None:
+        return found
+    if not is_there(path):
+        raise NotFound("no such file or directory", where=str(path), hint="check the path of the artifact")
+    raise NotFound("has no manifest", where=str(path), hint=f"looked for {looked_for(path, store)}")
+
+
 def looked_for(path: StrPath, store: Store | None = None) -> str:
     """Where `find_manifest` looks, for the message when it found nothing."""
     store = store if store is not None else Store()

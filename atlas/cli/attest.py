@@ -141,7 +141,7 @@ def _show_machine(args: argparse.Namespace, console: Console) -> int:
     console.result("evidence that this machine offers, nothing verified")
     for provider, facts in found.items():
         for name, value in facts.items():
-            console.result(f"  {provider} {name:15} {escape(value)}")
+            console.result(f"  {provider + ' ' + name:20} {escape(value)}")
     return 0
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from atlas.cli.console import human_size
 from atlas.cli.options import add_json, add_manifest
-from atlas.errors import NotFound
+from atlas.errors import in_file
 from atlas.escape import escape
 
 if TYPE_CHECKING:
@@ -38,14 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _find(args: argparse.Namespace) -> Found:
     from atlas.files import read_regular
     from atlas.sidecar import SIDECAR_SUFFIX
-    from atlas.store import Found, find_manifest, looked_for
+    from atlas.store import Found, need_manifest
 
     if args.path.endswith(SIDECAR_SUFFIX) and args.manifest is None:
         return Found(read_regular(args.path), args.path)
-    found = find_manifest(args.path, manifest=args.manifest)
-    if found is None:
-        raise NotFound("has no manifest", where=args.path, hint=f"looked for {looked_for(args.path)}")
-    return found
+    return need_manifest(args.path, manifest=args.manifest)
 
 
 def plain(value: Any) -> Any:
@@ -158,7 +155,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from atlas.entry import read_manifests
 
     found = _find(args)
-    manifests = read_manifests(found.data)
+    with in_file(found.where):
+        manifests = read_manifests(found.data)
     sha256 = hashlib.sha256(found.data).hexdigest()
     if args.json:
         console.document(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atlas.cli.options import add_json, add_manifest
-from atlas.errors import NotFound, UsageError, VerificationError
+from atlas.errors import NotFound, UsageError, VerificationError, in_file
 from atlas.escape import escape
 
 if TYPE_CHECKING:
@@ -81,11 +81,12 @@ def _target(args: argparse.Namespace) -> LogTarget:
 
 
 def _manifest(args: argparse.Namespace) -> bytes:
-    from atlas.store import find_manifest, looked_for
+    from atlas.entry import read_manifests
+    from atlas.store import need_manifest
 
-    found = find_manifest(Path(args.artifact), manifest=args.manifest)
-    if found is None:
-        raise NotFound("has no manifest", where=args.artifact, hint=f"looked for {looked_for(args.artifact)}")
+    found = need_manifest(args.artifact, manifest=args.manifest)
+    with in_file(found.where):
+        read_manifests(found.data)
     return found.data
 
 

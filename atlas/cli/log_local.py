@@ -125,7 +125,7 @@ def _check(args: argparse.Namespace, console: Console) -> int:
         for where, text in told:
             console.result(console.paint(f"  {escape(where)}: {escape(text)}", "red"))
         found = f"{wrong} files are wrong" if wrong else "every file hashes to the signed root"
-        console.result(f"{escape(log.origin)}: {size} entries, {found}")
+        console.result(f"{escape(log.origin)}: {size} {'entry' if size == 1 else 'entries'}, {found}")
     return INVALID if wrong else 0
 
 

@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--attest",
         metavar="LEVEL",
         default=os.environ.get("ATLAS_ATTEST", "off"),
-        help="hardware evidence for this artifact: off, auto or require (docs/attest.md; else ATLAS_ATTEST)",
+        help="hardware evidence for this artifact: off, auto or require (docs/attest-manifests.md; else ATLAS_ATTEST)",
     )
     parser.add_argument("--no-store", action="store_true", help="keep no copy in the store")
     add_cache(parser)

@@ -24,6 +24,45 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
+# ------------------------------------------------------------------------------------------- what errors name
+
+
+@pytest.mark.parametrize("option", ["--bundle", "--root", "--proofs"])
+def test_a_folder_that_was_named_and_is_not_there_is_an_error(atlas: Command, signed: Path, option: str) -> None:
+    ran = atlas("verify", "model.pt", *TRUST, option, "no-such-folder")
+    assert (ran.returncode, ran.stdout) == (6, "")
+    assert "no-such-folder: no such directory" in ran.stderr
+
+
+@pytest.mark.parametrize("verb", [["inspect"], ["lineage"], ["bundle"], ["log", "verify"]])
+def test_a_damaged_sidecar_is_named_and_a_missing_artifact_is_called_missing(
+    atlas: Command, signed: Path, verb: list[str]
+) -> None:
+    after = ["out"] if verb == ["bundle"] else []
+    sidecar = signed / "model.pt.c2pa"
+    sidecar.write_bytes(sidecar.read_bytes()[:700])
+    ran = atlas(*verb, "model.pt", *after)
+    assert ran.returncode == 5
+    assert "model.pt.c2pa: store at byte 0: a box that is longer than what it lies in" in ran.stderr
+    assert "nothing.pt: no such file or directory" in atlas(*verb, "nothing.pt", *after).stderr
+
+
+def test_a_verdict_on_a_damaged_sidecar_names_the_artifact_and_no_signer(atlas: Command, signed: Path) -> None:
+    sidecar = signed / "model.pt.c2pa"
+    sidecar.write_bytes(sidecar.read_bytes()[:700])
+    shown = atlas("verify", "model.pt", *TRUST).stdout
+    assert "  - model.pt: store: a box that is longer" in shown
+    assert "  x model.pt  signer not known  bytes not measured" in shown
+    assert "Get it again" in shown
+
+
+def test_a_log_policy_that_cannot_be_read_is_named(atlas: Command, signed: Path) -> None:
+    (signed / "typo.policy").write_text("logg x y\n")
+    ran = atlas("verify", "model.pt", *TRUST, "--log-policy", "typo.policy")
+    assert ran.returncode == 2
+    assert "typo.policy: line 1: it begins with none of" in ran.stderr
+
+
 # ---------------------------------------------------------------------------------------------- keygen, sign
 
 

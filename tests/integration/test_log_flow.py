@@ -235,6 +235,17 @@ def test_an_artifact_is_logged_and_its_proof_verifies_without_the_log(cli: Comma
     assert cli("log", "flush").stdout == "0 logged, 0 not\n"
 
 
+def test_a_bundle_carries_one_proof_and_not_what_is_none(cli: Command, signed: Path) -> None:
+    assert cli("log", "add", "model.pt", "--log", "team-log").returncode == 0
+    proof = (signed / "model.pt.tlog-proof").read_bytes()
+    (signed / "model.pt.tlog-proof").write_bytes(b"no proof\n")
+    ran = cli("bundle", "model.pt", "out")
+    assert ran.returncode == 0, ran.stderr
+    listed = [name for name in ran.stdout.split() if name.endswith(".tlog-proof")]
+    assert len(listed) == 1
+    assert (signed / listed[0]).read_bytes() == proof
+
+
 def test_a_bundle_of_sigstore_is_held_against_its_log(cli: Command, work: Path) -> None:
     (work / "bundle.json").write_text(json.dumps(sigstore.message_bundle()))
     (work / "log.policy").write_bytes(sigstore.POLICY)

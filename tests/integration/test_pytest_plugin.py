@@ -115,6 +115,7 @@ def test_whatever_is_not_valid_fails_with_its_reason(
     result = run(pytester)
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([says])
+    result.stdout.no_fnmatch_line("*During handling of*")
 
 
 def test_tests_without_the_marker_are_left_alone(pytester: pytest.Pytester, made: dict[str, chain.Made]) -> None:

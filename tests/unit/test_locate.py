@@ -93,6 +93,7 @@ def test_a_sidecar_that_cannot_be_read_does_not_hide_the_file(tmp_path: Path) ->
 def test_a_manifest_is_taken_by_its_hash_and_not_by_its_place(tmp_path: Path) -> None:
     wanted = b"the right one"
     digest = Digest("sha256", hashlib.sha256(wanted).digest())
+    (tmp_path / "bundle").mkdir()
     look = locator(put(tmp_path / "m.pt"), bundle=tmp_path / "bundle")
     put(tmp_path / "a.pt.c2pa", b"another one")
     put(tmp_path / f"bundle/{digest.hex}.c2pa", b"a forged one")

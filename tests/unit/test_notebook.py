@@ -7,6 +7,7 @@ import pytest
 from forge import chain, world
 
 import atlas
+from atlas.log import TileLog
 from atlas.model import Check, Verdict
 from atlas.notebook import atlas_magic, load_ipython_extension, verdict_html
 
@@ -49,6 +50,14 @@ def test_the_magic_returns_a_verdict_that_the_cell_shows(model: Path) -> None:
     html = verdict_html(verdict)
     assert "VALID" in html
     assert "Tuner" in html
+
+
+def test_a_cell_shows_what_is_logged_where_logs_are_trusted(model: Path) -> None:
+    assert "not proven to be logged" not in verdict_html(atlas.verify(model, trust=model.parent / "roots.pem"))
+    log = TileLog.init(model.parent / "log", origin="log.example/notebook")
+    html = verdict_html(atlas.verify(model, trust=model.parent / "roots.pem"))
+    assert log.origin == "log.example/notebook"
+    assert ">log<" in html and "not proven to be logged" in html
 
 
 def test_the_magic_prints_what_the_other_verbs_print(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
