@@ -382,6 +382,7 @@ def test_neither_ini_nor_pyproject_is_asked_for_trust(pytester: pytest.Pytester,
 def test_the_report_holds_every_verdict_and_the_tests_that_depend_on_it(
     pytester: pytest.Pytester, made: dict[str, chain.Made]
 ) -> None:
+    (pytester.path / "none").mkdir()
     flip(pytester.path / "data" / "raw" / "a.txt")
     (pytester.path / "tests" / "test_raw.py").write_text(
         "import pytest\n@pytest.mark.atlas('data/raw', trust='roots.pem')\ndef test_raw(): pass\n"
