@@ -138,7 +138,7 @@ static bool is_in_level_1(struct checker *c, uint64_t index, const struct atlas_
     struct atlas_tile tile = {.level = 1, .index = index / ATLAS_TILE_WIDTH, .width = ATLAS_TILE_WIDTH};
     struct atlas_buf bytes = ATLAS_BUF_INIT;
     struct atlas_span hashes = atlas_buf_span(&c->tree->edge.tiles[1]);
-    if (tile.index != c->tree->size >> (2 * ATLAS_TILE_BITS) >> ATLAS_TILE_BITS) {
+    if (tile.index != c->tree->size >> (2 * ATLAS_TILE_BITS)) {
         bool is_there = log_read_tile(c->log, &tile, &bytes, NULL) == ATLAS_OK;
         hashes = is_there ? atlas_buf_span(&bytes) : ATLAS_SPAN_NONE;
     }

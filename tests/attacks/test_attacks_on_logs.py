@@ -204,6 +204,16 @@ def test_every_tile_and_bundle_that_is_edited_is_named_by_the_check(place: Path)
     assert log.check() == (0, [])
 
 
+def test_a_tile_below_full_tiles_of_level_1_is_named_and_not_the_files_that_it_contradicts(place: Path) -> None:
+    log = made(place, size=65536 + 300)  # one full tile of level 1, and a partial one
+    for name in ("tile/0/000", "tile/0/256"):
+        flip(log.folder / name, 64)
+        wrong, told = log.check()
+        assert (wrong, told[0][0]) == (1, str(log.folder / name)), told
+        flip(log.folder / name, 64)
+    assert log.check() == (0, [])
+
+
 @pytest.mark.parametrize("tile", ["tile/0/002.p/88", "tile/1/000.p/2"])
 @pytest.mark.parametrize("how", ["flipped", "short", "gone"])
 def test_a_log_whose_edge_does_not_make_its_signed_root_is_not_opened(place: Path, tile: str, how: str) -> None:
