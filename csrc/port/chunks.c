@@ -64,7 +64,7 @@ static int hand_ready(struct work *w, unsigned worker, struct atlas_error *error
         return no_memory(error);
     }
     for (unsigned i = 0; i < w->group; i++) {
-        ATLAS_TRY(atlas_stream_init(&h->streams[i], c->alg, false, error));
+        ATLAS_TRY(atlas_stream_init(&h->streams[i], c->alg, w->group <= ATLAS_LANES_FEW, error));
         h->feeds[i].stream = &h->streams[i];
     }
     if (c->memory == NULL && c->keep == NULL) {

@@ -35,8 +35,11 @@ struct atlas_stream {
 
 #define ATLAS_STREAM_INIT ((struct atlas_stream){.hasher = {NULL, ATLAS_ALG_NONE}})
 
-/* alone: mostly fed without others beside it. ATLAS_E_ARG, ATLAS_E_UNSUPPORTED: ATLAS_KERNEL says something that is not
- * to be had. */
+/* For so few messages at a time OpenSSL is better than wide lanes are, and much better than their plain C. */
+#define ATLAS_LANES_FEW 2u
+
+/* alone: mostly fed with ATLAS_LANES_FEW or fewer. ATLAS_E_ARG, ATLAS_E_UNSUPPORTED: ATLAS_KERNEL says something that
+ * is not to be had. */
 int atlas_stream_init(struct atlas_stream *s, int alg, bool alone, struct atlas_error *error) ATLAS_MUST_CHECK;
 void atlas_stream_release(struct atlas_stream *s); /* also for one that was only ATLAS_STREAM_INIT, or all zeroes */
 

@@ -258,7 +258,8 @@ static int scan_alone(struct atlas_sink *sink, const struct atlas_scan_source *s
     if (source->memory == NULL && buffer == NULL) {
         return atlas_error_set(error, ATLAS_E_NOMEM, "", "out of memory");
     }
-    ATLAS_TRY(atlas_stream_init(&stream, sink->alg, false, error));
+    /* In pieces, with the flat digest beside it: ATLAS_LANES_FEW. */
+    ATLAS_TRY(atlas_stream_init(&stream, sink->alg, true, error));
     for (uint64_t chunk = 0; chunk < chunks; chunk++) {
         ATLAS_TRY(scan_chunk(sink, source, chunk, &stream, buffer, error));
         ATLAS_TRY(ring_bell(&bell, 0, atlas_scan_size(source, chunk), error));

@@ -275,7 +275,7 @@ static int hand_ready(struct work *w, unsigned worker, struct atlas_error *error
         return atlas_error_set(error, ATLAS_E_NOMEM, "", "out of memory");
     }
     for (unsigned i = 0; i < w->lanes; i++) {
-        ATLAS_TRY(atlas_stream_init(&h->streams[i], ATLAS_SHA256, w->lanes == 1, error));
+        ATLAS_TRY(atlas_stream_init(&h->streams[i], ATLAS_SHA256, w->lanes <= ATLAS_LANES_FEW, error));
     }
 out:
     return rc;

@@ -177,7 +177,7 @@ static unsigned wide_from(const struct atlas_kernel *kernel)
         return UINT8_MAX;
     }
     if (kernel->two == NULL) {
-        return 3; /* against OpenSSL: measured, docs/measure.md */
+        return ATLAS_LANES_FEW + 1; /* against OpenSSL: measured, docs/measure.md */
     }
     uint64_t two = time_two(kernel, bytes);
     uint64_t from = (2 * time_wide(kernel, bytes) + two - 1) / two;

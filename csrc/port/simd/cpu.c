@@ -9,7 +9,7 @@ static uint64_t saved_registers(void)
 {
     uint32_t low;
     uint32_t high;
-    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     return (uint64_t)high << 32 | low;
 }
 
