@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from atlas import pytest_plugin
+from atlas import init, pytest_plugin
 from atlas.cli import VERBS, build_parser
 from atlas.policy import Policy, load_policy
 from atlas.provenance import Item, Provenance
+from atlas.record.settings import _PROJECT_KEYS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "use.md").read_text(encoding="utf-8")
+SOURCES = Path(__file__).parents[2]
+PAGE = (SOURCES / "docs" / "use.md").read_text(encoding="utf-8")
 ROOT = "-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n"
 
 
@@ -54,3 +56,24 @@ def test_every_option_that_the_page_names_exists(option: str) -> None:
     group = next(a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
     of_verbs = {name for verb in group.choices.values() for action in verb._actions for name in action.option_strings}
     assert option in of_verbs or f'"{option}"' in inspect.getsource(pytest_plugin)
+
+
+def variables(text: str) -> set[str]:
+    """Names in quotes, but for error codes and what Atlas tells its own children."""
+    found = set(re.findall(r'[\'"](ATLAS_[A-Z_]+)[\'"]', text))
+    return {n for n in found if not n.startswith(("ATLAS_E_", "ATLAS_COLLECT_", "ATLAS_REGISTER_"))} - {"ATLAS_ATTACH"}
+
+
+def test_every_variable_that_is_read_is_described() -> None:
+    files = [*(SOURCES / "atlas").rglob("*.py"), SOURCES / "csrc" / "port" / "simd" / "choose.c"]
+    read = set().union(*(variables(path.read_text(encoding="utf-8")) for path in files))
+    described = set(re.findall(r"`(ATLAS_[A-Z_]+)`", PAGE))
+    assert {"ATLAS_KEY", "ATLAS_KERNEL", "ATLAS_LOG_TOKEN_FILE"} <= read
+    assert described == read
+
+
+def test_every_setting_of_a_run_is_described() -> None:
+    section = PAGE.partition("## Settings of a run")[2].partition("Other variables:")[0]
+    rows = [line.split("|")[1:4] for line in section.splitlines() if re.match(r"\| (`\w+`|none)", line)]
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row[0])} == set(inspect.signature(init).parameters)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row[2])} == _PROJECT_KEYS
