@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,10 +31,22 @@ class _Option:
 
 @dataclass(frozen=True, slots=True)
 class _Verb:
+    """A verb, or an action of one: then the name is "log add"."""
+
     name: str
     help: str
     options: tuple[_Option, ...]
     positionals: tuple[_Option, ...]
+    actions: tuple[_Verb, ...] = ()
+
+    @property
+    def last(self) -> str:
+        return self.name.rpartition(" ")[2]
+
+    def all(self) -> Iterator[_Verb]:
+        yield self
+        for action in self.actions:
+            yield from action.all()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,13 +64,22 @@ def _option(action: argparse.Action) -> _Option:
     return _Option(names, text, takes)
 
 
-def _verbs(parser: argparse.ArgumentParser) -> Iterator[_Verb]:
-    group = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
-    summaries = {choice.dest: choice.help or "" for choice in group._choices_actions}
-    for name, verb in group.choices.items():
-        actions = [_option(action) for action in verb._actions]
-        options = tuple(option for option in actions if option.names)
-        yield _Verb(name, summaries[name], options, tuple(option for option in actions if not option.names))
+def _verbs(parser: argparse.ArgumentParser, before: str = "") -> Iterator[_Verb]:
+    for group in parser._actions:
+        if not isinstance(group, argparse._SubParsersAction):
+            continue
+        summaries = {choice.dest: choice.help or "" for choice in group._choices_actions}
+        for name, verb in group.choices.items():
+            actions = [_option(action) for action in verb._actions]
+            options = tuple(option for option in actions if option.names)
+            positionals = tuple(option for option in actions if not option.names)
+            path = f"{before} {name}".strip()
+            yield _Verb(path, summaries[name], options, positionals, tuple(_verbs(verb, path)))
+
+
+def _groups(verbs: list[_Verb]) -> list[str]:
+    """Where another word may still say what is meant."""
+    return [verb.name for top in verbs for verb in top.all() if verb.actions]
 
 
 def _flat(text: str) -> str:
@@ -73,7 +94,11 @@ _atlas() {{
     local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}} verb= i
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
-        [[ ${{COMP_WORDS[i]}} == -* ]] || {{ verb=${{COMP_WORDS[i]}}; break; }}
+        [[ ${{COMP_WORDS[i]}} == -* ]] && continue
+        case "$verb" in
+            ''|{groups}) verb="${{verb:+$verb }}${{COMP_WORDS[i]}}" ;;
+            *) break ;;
+        esac
     done
     case "$verb $prev" in
 {values}
@@ -89,7 +114,7 @@ complete -o bashdefault -o default -F _atlas atlas
 
 def _bash(verbs: list[_Verb]) -> str:
     values, options = [], []
-    for verb in verbs:
+    for verb in (verb for top in verbs for verb in top.all()):
         for option in verb.options:
             patterns = "|".join(f"'{verb.name} {name}'" for name in option.names)
             if option.takes == "words":
@@ -106,10 +131,13 @@ def _bash(verbs: list[_Verb]) -> str:
         words = " ".join(word for positional in verb.positionals for word in positional.words)
         plain = f"""; [[ $cur == -* ]] || COMPREPLY=($(compgen -W '{words}' -- "$cur"))""" if words else ""
         options.append(
-            f"""        {verb.name}) [[ $cur == -* ]] && COMPREPLY=($(compgen -W '{names}' -- "$cur")){plain} ;;"""
+            f"""        '{verb.name}') [[ $cur == -* ]] && COMPREPLY=($(compgen -W '{names}' -- "$cur")){plain} ;;"""
         )
     return _BASH.format(
-        values="\n".join(values), verbs=" ".join(verb.name for verb in verbs), options="\n".join(options)
+        values="\n".join(values),
+        verbs=" ".join(verb.name for verb in verbs),
+        options="\n".join(options),
+        groups="|".join(f"'{name}'" for name in _groups(verbs)),
     )
 
 
@@ -142,7 +170,8 @@ def _zsh_value(option: _Option) -> str:
     return {"directory": "_files -/", "text": " ", "file": "_files"}[option.takes]
 
 
-def _zsh(verbs: list[_Verb]) -> str:
+def _zsh_cases(verbs: Iterable[_Verb]) -> str:
+    """The arms for these verbs. An action is treated as the command that it is, one word further."""
     cases = []
     for verb in verbs:
         specs = []
@@ -151,19 +180,48 @@ def _zsh(verbs: list[_Verb]) -> str:
                 value = f":value:{_zsh_value(option)}" if option.takes else ""
                 specs.append(f"'*{name}[{_flat(option.help)}]{value}'")
         specs += [f"'{number}:argument:{_zsh_value(p)}'" for number, p in enumerate(verb.positionals, 1)]
-        cases.append(f"                {verb.name}) _arguments {' '.join(specs)} ;;")
+        own = f"_arguments {' '.join(specs)}"
+        if verb.actions:
+            arms = _zsh_cases(verb.actions)
+            deeper = f"shift words; (( CURRENT-- )); case $words[1] in\n{arms}\n                esac"
+            own = f"if (( CURRENT > 2 )); then {deeper}; else {own}; fi"
+        cases.append(f"                {verb.last}) {own} ;;")
+    return "\n".join(cases)
+
+
+def _zsh(verbs: list[_Verb]) -> str:
     lines = "\n".join(f"        '{verb.name}:{_flat(verb.help)}'" for verb in verbs)
-    return _ZSH.format(verbs=lines, cases="\n".join(cases))
+    return _ZSH.format(verbs=lines, cases=_zsh_cases(verbs))
 
 
 # ------------------------------------------------------------------------------------------------------- fish
 
 
+_FISH = """\
+function __fish_atlas_is
+    set -l verb ''
+    for word in (commandline -opc)[2..-1]
+        string match -q -- '-*' $word; and continue
+        switch $verb
+            case '' GROUPS
+                set verb (string trim -- "$verb $word")
+            case '*'
+                break
+        end
+    end
+    test "$verb" = "$argv[1]"
+end
+"""
+
+
 def _fish(verbs: list[_Verb]) -> str:
-    lines = ["complete -c atlas -n __fish_use_subcommand -f -l version -d 'show the version'"]
+    groups = " ".join(f"'{name}'" for name in _groups(verbs))
+    lines = [_FISH.replace("GROUPS", groups)]
+    lines.append("complete -c atlas -n __fish_use_subcommand -f -l version -d 'show the version'")
     for verb in verbs:
         lines.append(f"complete -c atlas -n __fish_use_subcommand -f -a {verb.name} -d '{_flat(verb.help)}'")
-        seen = f"-n '__fish_seen_subcommand_from {verb.name}'"
+    for verb in (verb for top in verbs for verb in top.all()):
+        seen = f"-n '__fish_atlas_is \"{verb.name}\"'"
         for option in verb.options:
             names = " ".join(f"-l {n[2:]}" if n.startswith("--") else f"-s {n[1:]}" for n in option.names)
             takes = {

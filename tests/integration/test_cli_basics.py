@@ -188,6 +188,11 @@ def test_completion_works_in_a_real_bash(atlas: Command) -> None:
     assert bash(script, "atlas", "digest", "--alg", "") == ["sha256", "sha384", "sha512"]
     assert bash(script, "atlas", "digest", "--alg", "sha5") == ["sha512"]
     assert bash(script, "atlas", "completion", "z") == ["zsh"]
+    assert bash(script, "atlas", "log", "pe") == ["pending"]
+    assert bash(script, "atlas", "log", "add", "--l") == ["--log", "--log-policy"]
+    assert bash(script, "atlas", "log", "verify", "") == []
+    assert bash(script, "atlas", "attest", "collect", "--provider", "t") == ["tsm", "tpm"]
+    assert bash(script, "atlas", "attest", "enroll", "issue", "--y") == ["--years"]
     assert bash(script, "atlas", "sign", "model.pt", "--role", "") == []
 
 
@@ -221,3 +226,7 @@ def test_completion_works_in_a_real_fish(atlas: Command, work: Path) -> None:
 
     assert complete("atlas ver") == ["verify"]
     assert complete("atlas digest --alg ") == ["sha256", "sha384", "sha512"]
+    assert complete("atlas log pe") == ["pending"]
+    assert complete("atlas log add --log") == ["--log", "--log-policy"]
+    assert complete("atlas log verify --tree") == []
+    assert complete("atlas attest enroll issue --y") == ["--years"]
