@@ -525,7 +525,7 @@ static int crew_init(struct crew *crew, struct atlas_error *error)
         w->error = &w->own;
     }
     ATLAS_TRY(atlas_monitor_new(&crew->monitor, error));
-    ATLAS_TRY(push(&crew->walkers[0], join("", ""), NULL, 0));
+    rc = push(&crew->walkers[0], join("", ""), NULL, 0) < 0 ? no_memory(error) : ATLAS_OK;
 out:
     return rc;
 }
