@@ -229,23 +229,13 @@ out:
     return rc;
 }
 
-static int check_all(struct checker *c)
+/* What is left when all full bundles are done: the right edge, and the root. */
+static int check_edge(struct checker *c)
 {
-    uint64_t bundles = c->tree->size / ATLAS_TILE_WIDTH;
     struct atlas_digest root;
     int rc;
-    ATLAS_TRY(atlas_hasher_init(&c->hasher, ATLAS_SHA256, c->error));
-    for (uint64_t i = 0; i < bundles; i++) {
-        atlas_fork_hold();
-        rc = check_bundle(c, i, ATLAS_TILE_WIDTH);
-        if (rc == ATLAS_OK) {
-            rc = close_tiles(c);
-        }
-        atlas_fork_allow();
-        ATLAS_TRY(rc);
-    }
     if (log_edge_width(c->tree->size, 0) != 0) {
-        ATLAS_TRY(check_bundle(c, bundles, log_edge_width(c->tree->size, 0)));
+        ATLAS_TRY(check_bundle(c, c->tree->size / ATLAS_TILE_WIDTH, log_edge_width(c->tree->size, 0)));
     }
     for (unsigned level = 0; level < ATLAS_TILE_LEVELS; level++) {
         if (c->edge.tiles[level].n != 0) {
@@ -258,6 +248,31 @@ static int check_all(struct checker *c)
         atlas_error_set(&what, ATLAS_E_TILE, c->log->path, "the entries do not make the root that is signed");
         ATLAS_TRY(tell(c, &what));
     }
+out:
+    return rc;
+}
+
+/* Held for a bundle at a time, so that a fork need not wait for all of a log (port/pool.h). */
+static int check_all(struct checker *c)
+{
+    uint64_t bundles = c->tree->size / ATLAS_TILE_WIDTH;
+    int rc;
+    atlas_fork_hold();
+    rc = atlas_hasher_init(&c->hasher, ATLAS_SHA256, c->error);
+    atlas_fork_allow();
+    ATLAS_TRY(rc);
+    for (uint64_t i = 0; i < bundles; i++) {
+        atlas_fork_hold();
+        rc = check_bundle(c, i, ATLAS_TILE_WIDTH);
+        if (rc == ATLAS_OK) {
+            rc = close_tiles(c);
+        }
+        atlas_fork_allow();
+        ATLAS_TRY(rc);
+    }
+    atlas_fork_hold();
+    rc = check_edge(c);
+    atlas_fork_allow();
 out:
     return rc;
 }
