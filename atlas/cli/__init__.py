@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import textwrap
 import traceback
 from collections.abc import Sequence
 
@@ -29,6 +30,7 @@ from atlas.cli import (
     verify,
 )
 from atlas.cli.console import INTERRUPTED, PIPE_CLOSED, USAGE, Console, exit_code_of
+from atlas.escape import escape
 from atlas.version import __version__
 
 VERBS = (keygen, sign, verify, inspect, lineage, find, bundle, digest, diff, attest, log, doctor, completion)
@@ -44,12 +46,20 @@ start here:
 """
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Sentences are as wide as the terminal, tables stay as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        blocks = text.strip("\n").split("\n\n")
+        return "\n\n".join(b if "  " in b else textwrap.fill(" ".join(b.split()), width) for b in blocks)
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="atlas",
         description="Verifiable provenance for models and data: who made this file, from what, and is it unchanged?",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"atlas {__version__}")
@@ -60,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
             name,
             help=module.HELP,
             description=module.__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Help,
             allow_abbrev=False,
         )
         module.add_arguments(verb)
@@ -68,9 +78,21 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _parser_of(parser: argparse.ArgumentParser, args: argparse.Namespace) -> argparse.ArgumentParser | None:
+    """Of the verb: its usage helps, that of all verbs does not."""
+    for group in parser._actions:
+        if isinstance(group, argparse._SubParsersAction):
+            chosen: argparse.ArgumentParser | None = group.choices.get(getattr(args, group.dest, None) or "")
+            return chosen and (_parser_of(chosen, args) or chosen)
+    return None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
-    args = parser.parse_args(argv)
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        wrong = f"unrecognized arguments: {' '.join(unknown)}"
+        (_parser_of(parser, args) or parser).error(escape(wrong))
     if args.verb is None:
         parser.print_help(sys.stderr)
         return USAGE

@@ -1,4 +1,5 @@
-"""Is everything in place? Versions, key, trust, store, and a save and load in a temporary directory with the hooks on.
+"""Is everything in place? Versions, key, trust, store, logs, and a save and load in a temporary directory with the
+hooks on.
 
 Changes nothing outside that directory. Exit code 6 when something does not work.
 """
@@ -23,7 +24,7 @@ from atlas.version import __version__
 if TYPE_CHECKING:
     from atlas.cli.console import Console
 
-HELP = "check the installation, the key, the store and the hooks"
+HELP = "check the installation, key, roots, store, logs and hooks"
 _COLOURS = {"ok": "green", "missing": "yellow", "broken": "red"}
 _PACKAGES = ("torch", "safetensors", "numpy", "pytest")
 
@@ -78,15 +79,22 @@ def _kernels() -> Iterator[Finding]:
 
 
 def _key() -> Iterator[Finding]:
+    from atlas.sign import TPM_PREFIX
+
     key = os.environ.get("ATLAS_KEY", "")
     if not key:
         yield Finding("key", "missing", "ATLAS_KEY is not set; give key= or --key, or make one with `atlas keygen`")
-    elif not Path(key).is_file():
-        yield Finding("key", "broken", f"ATLAS_KEY names {key}, which is no file")
+        return
+    file = Path(key.removeprefix(TPM_PREFIX))
+    chain = Path(os.environ.get("ATLAS_CHAIN") or file.with_name("chain.pem"))
+    if not file.is_file():
+        yield Finding("key", "broken", f"ATLAS_KEY names {file}, which is no file")
+    elif chain.is_file():
+        yield Finding("key", "ok", f"{key}, with {chain.name}")
+    elif os.environ.get("ATLAS_CHAIN"):
+        yield Finding("key", "broken", f"ATLAS_CHAIN names {chain}, which is no file")
     else:
-        chain = Path(key).with_name("chain.pem")
-        text = f"{key}, with {chain.name}" if chain.is_file() else f"{key}, but no {chain.name} beside it"
-        yield Finding("key", "ok" if chain.is_file() else "broken", text)
+        yield Finding("key", "broken", f"{key}, but no {chain.name} beside it; ATLAS_CHAIN names another place")
 
 
 def _trust() -> Iterator[Finding]:
@@ -116,12 +124,26 @@ def _store() -> Iterator[Finding]:
         yield Finding("store", "ok", text)
 
 
+def _logs() -> Iterator[Finding]:
+    from atlas.log_queue import LogQueue
+    from atlas.proofs import default_log_policy
+    from atlas.store import Store
+
+    store = Store()
+    trusted = sum(line.startswith(b"log ") for line in default_log_policy(store).splitlines())
+    text = f"{trusted} trusted" if trusted else "none is trusted: proofs of logging are not looked for (--log-policy)"
+    waiting = len(LogQueue(store).pending())
+    if waiting:
+        text += f"; not logged yet: {waiting} (`atlas log pending` says why, `atlas log flush` tries again)"
+    yield Finding("logs", "missing" if waiting else "ok", text)
+
+
 def _evidence() -> Iterator[Finding]:
     from atlas.tpm import DEVICES
     from atlas.tsm import REPORTS
 
     if Path(REPORTS).is_dir():
-        yield Finding("evidence", "ok", f"{REPORTS}: hardware evidence, as root (attest=, docs/attest.md)")
+        yield Finding("evidence", "ok", f"{REPORTS}: hardware evidence, as root (attest=, docs/attest-manifests.md)")
     elif any(Path(device).exists() for device in DEVICES):
         yield Finding("evidence", "ok", "no confidential VM; a TPM, whose key can be enrolled (docs/attest-tpm.md)")
     else:
@@ -152,7 +174,7 @@ def _findings(checks: list[tuple[str, Callable[[], Iterator[Finding]]]]) -> Iter
 
 def run(args: argparse.Namespace, console: Console) -> int:
     checks = [("versions", _versions), ("kernels", _kernels), ("core", _core), ("key", _key), ("trust", _trust)]
-    checks += [("store", _store), ("evidence", _evidence)]
+    checks += [("store", _store), ("logs", _logs), ("evidence", _evidence)]
     if not args.no_hooks:
         checks.append(("hooks", _hooks))
     findings = []

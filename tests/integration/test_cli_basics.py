@@ -33,10 +33,24 @@ def test_every_verb_explains_itself(atlas: Command, verb: str) -> None:
     assert ran.stdout.startswith(f"usage: atlas {verb}")
 
 
+def test_help_fits_a_terminal_of_80_columns_but_for_its_tables(atlas: Command) -> None:
+    for words in ([], ["sign"], ["verify"], ["inspect"], ["log"]):
+        lines = atlas(*words, "--help", COLUMNS="80").stdout.splitlines()
+        assert [line for line in lines if len(line) > 80 and "  " not in line] == []
+    assert "\n  atlas log init DIR " in atlas("log", "--help", COLUMNS="80").stdout
+
+
 @pytest.mark.parametrize("verb", ["verify", "sign", "inspect", "lineage", "find", "bundle", "digest", "completion"])
 def test_a_missing_or_unknown_argument_is_exit_code_2(atlas: Command, verb: str) -> None:
     assert atlas(verb).returncode == 2
     assert atlas(verb, "--no-such-option").returncode == 2
+
+
+def test_an_unknown_option_shows_how_its_own_verb_is_used(atlas: Command) -> None:
+    for verb in (["verify"], ["log", "check"], ["attest", "enroll", "issue"]):
+        ran = atlas(*verb, *["x"] * 3, "--no-such-option")
+        assert ran.returncode == 2
+        assert ran.stderr.startswith(f"usage: atlas {' '.join(verb)} [-h]"), ran.stderr
 
 
 def test_options_are_not_guessed_from_their_beginnings(atlas: Command) -> None:

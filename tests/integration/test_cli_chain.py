@@ -455,6 +455,32 @@ def test_a_ladder_of_references_with_two_to_the_thirty_paths_takes_no_longer_tha
     assert sum("(see [" in line for line in shown) == 2 * 59 - 60
 
 
+def test_doctor_knows_chains_elsewhere_and_keys_of_a_tpm(atlas: Command, signed: Path) -> None:
+    (signed / "keys" / "chain.pem").rename(signed / "chain.pem")
+
+    def key(**environment: str) -> tuple[str, str]:
+        found = json.loads(atlas("doctor", "--no-hooks", "--json", **environment).stdout)["findings"]
+        return next((f["state"], f["text"]) for f in found if f["what"] == "key")
+
+    assert key(ATLAS_KEY="keys/key.pem")[0] == "broken"
+    assert key(ATLAS_KEY="keys/key.pem", ATLAS_CHAIN="chain.pem")[0] == "ok"
+    assert key(ATLAS_KEY="tpm:keys/key.pem", ATLAS_CHAIN="chain.pem")[0] == "ok"
+    assert "ATLAS_CHAIN names gone.pem" in key(ATLAS_KEY="keys/key.pem", ATLAS_CHAIN="gone.pem")[1]
+
+
+def test_doctor_says_what_waits_to_be_logged(atlas: Command, signed: Path) -> None:
+    def logs() -> tuple[str, str]:
+        found = json.loads(atlas("doctor", "--no-hooks", "--json").stdout)["findings"]
+        return next((f["state"], f["text"]) for f in found if f["what"] == "logs")
+
+    assert logs()[0] == "ok" and logs()[1].startswith("none is trusted")
+    assert atlas("log", "init", "log", "--origin", "log.example/doctor").returncode == 0
+    assert logs() == ("ok", "1 trusted")
+    assert atlas("log", "add", "model.pt", "--url", "http://127.0.0.1:1/").returncode == 6
+    state, text = logs()
+    assert state == "missing" and "not logged yet: 1" in text
+
+
 def test_doctor_finds_what_is_there_and_what_is_not(atlas: Command, signed: Path) -> None:
     bare = json.loads(atlas("doctor", "--no-hooks", "--json").stdout)
     states = {finding["what"]: finding["state"] for finding in bare["findings"]}
