@@ -362,9 +362,15 @@ static int read_inputs(struct content *c, const struct atlas_c2pa_assertion *ass
 static int read_run(struct content *c, const struct atlas_c2pa_assertion *assertion)
 {
     struct atlas_error why = ATLAS_ERROR_INIT;
-    return atlas_ml_run_read(assertion, &node_of(c)->run, &why) < 0
-               ? unreadable(c, "org.atlasml.run.malformed", &why)
-               : ATLAS_OK;
+    struct atlas_node *node = node_of(c);
+    if (node->has_run || atlas_ml_run_read(assertion, &node->run, &why) < 0) {
+        if (why.code == ATLAS_OK) {
+            atlas_error_set(&why, ATLAS_E_C2PA, "org.atlasml.run", "more than one run");
+        }
+        return unreadable(c, "org.atlasml.run.malformed", &why);
+    }
+    node->has_run = true;
+    return ATLAS_OK;
 }
 
 static int read_attestation(struct content *c, const struct atlas_c2pa_assertion *assertion)

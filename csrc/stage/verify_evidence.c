@@ -32,6 +32,14 @@ static int fail(struct evidence *e, const char *code, enum atlas_answer answer, 
                         text);
 }
 
+static int unproven(struct evidence *e, const char *text)
+{
+    struct atlas_span type = e->node->attestation.type;
+    snprintf(e->out->why, sizeof e->out->why, "%s", text);
+    return atlas_report(e->v, e->n, ATLAS_SLOT_COUNT, ATLAS_NAMESPACE ".attestation.unproven", ATLAS_NOTE, ATLAS_VALID,
+                        atlas_buf_span(&e->where), "%.*s: %s", (int)type.n, (const char *)type.p, text);
+}
+
 /* ------------------------------------------------------------------------------------------------------ kinds */
 
 static int tdx_report_data(struct atlas_span evidence, struct atlas_span *ret_data, struct atlas_error *error)
@@ -138,6 +146,17 @@ out:
     return rc;
 }
 
+/* Which step and run it was has been taken out by somebody further down. */
+static bool is_run_redacted(const struct atlas_verifier *v, uint32_t n)
+{
+    for (size_t i = 0; i < v->n_redactions; i++) {
+        if (v->redactions[i].target == n && atlas_c2pa_kind(v->redactions[i].label) == ATLAS_C2PA_RUN) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool is_zero(struct atlas_span s)
 {
     for (size_t i = 0; i < s.n; i++) {
@@ -164,6 +183,9 @@ static int check_binding(struct evidence *e, bool *ret_bound, struct atlas_error
     }
     if (!atlas_span_equal(said->partial, binding.partial)) {
         return fail(e, CODE_BINDING, ATLAS_INVALID, "the evidence speaks of another claim");
+    }
+    if (said->run.p != NULL && binding.run.p == NULL && is_run_redacted(e->v, e->n)) {
+        return unproven(e, "the run that it speaks of was redacted");
     }
     if (said->run.p != NULL && !atlas_span_equal(said->run, binding.run)) {
         return fail(e, CODE_BINDING, ATLAS_INVALID, "the evidence speaks of another run");
@@ -315,10 +337,7 @@ static int verify(struct evidence *e, struct atlas_error *error)
     view->mode = e->node->attestation.binding.partial.p != NULL ? ATLAS_EVIDENCE_ARTIFACT : ATLAS_EVIDENCE_SESSION;
     e->kind = kind_of(view->type);
     if (e->kind == NULL) {
-        snprintf(e->out->why, sizeof e->out->why, "a kind of evidence that is not known here");
-        return atlas_report(e->v, e->n, ATLAS_SLOT_COUNT, ATLAS_NAMESPACE ".attestation.unproven", ATLAS_NOTE,
-                            ATLAS_VALID, atlas_buf_span(&e->where), "%.*s: %s", (int)view->type.n,
-                            (const char *)view->type.p, e->out->why);
+        return unproven(e, "a kind of evidence that is not known here");
     }
     ATLAS_TRY(check_binding(e, &view->bound, error));
     if (view->bound) {
@@ -330,16 +349,22 @@ out:
 
 /* ------------------------------------------------------------------------------------------------------ rules */
 
-static bool applies(const struct atlas_evidence_rule *rule, const struct atlas_node *node)
+static bool names(const struct atlas_node *node, const struct atlas_evidence_rule *rule)
 {
     return rule->step.p == NULL || (node->run.step.p != NULL && atlas_span_equal(rule->step, node->run.step));
 }
 
-static enum atlas_evidence_mode demanded(const struct atlas_verifier *v, const struct atlas_node *node)
+/* A manifest whose step was redacted may be of any: else a redaction could take the demand away. */
+static bool applies(const struct atlas_verifier *v, const struct atlas_evidence_rule *rule, uint32_t n)
+{
+    return names(&v->nodes[n], rule) || (v->nodes[n].run.step.p == NULL && is_run_redacted(v, n));
+}
+
+static enum atlas_evidence_mode demanded(const struct atlas_verifier *v, uint32_t n)
 {
     enum atlas_evidence_mode most = ATLAS_EVIDENCE_NONE;
     for (size_t i = 0; i < v->policy.n_evidence; i++) {
-        if (applies(&v->policy.evidence[i], node) && v->policy.evidence[i].mode > most) {
+        if (applies(v, &v->policy.evidence[i], n) && v->policy.evidence[i].mode > most) {
             most = v->policy.evidence[i].mode;
         }
     }
@@ -371,7 +396,7 @@ int atlas_check_evidence_rules(struct atlas_verifier *v, struct atlas_error *err
         const struct atlas_evidence_rule *rule = &v->policy.evidence[i];
         bool found = rule->step.p == NULL;
         for (size_t n = 0; n < v->n_nodes && !found; n++) {
-            found = applies(rule, &v->nodes[n]);
+            found = names(&v->nodes[n], rule);
         }
         if (!found && v->n_nodes != 0 &&
             atlas_report(v, 0, ATLAS_SLOT_EVIDENCE, CODE_REQUIRED, ATLAS_FAILED, ATLAS_INCOMPLETE,
@@ -386,7 +411,7 @@ int atlas_check_evidence_rules(struct atlas_verifier *v, struct atlas_error *err
 int atlas_check_evidence(struct atlas_verifier *v, uint32_t n, struct atlas_error *error)
 {
     struct evidence e = {.v = v, .n = n, .node = &v->nodes[n], .where = ATLAS_BUF_INIT};
-    enum atlas_evidence_mode mode = demanded(v, e.node);
+    enum atlas_evidence_mode mode = demanded(v, n);
     int rc = ATLAS_OK;
     if (e.node->has_attestation && e.node->leaf.p != NULL) {
         ATLAS_TRY(atlas_node_uri(e.node, ATLAS_C2PA_TARGET_ASSERTION, ATLAS_LABEL_ATTESTATION, &e.where));

@@ -69,6 +69,7 @@ struct atlas_node {
     bool has_binding;
     bool has_measurement;
     bool has_inputs;
+    bool has_run;
     bool has_coverage;
     bool inputs_unknown; /* redacted or unreadable, and reported as such: nothing can be compared with them */
     struct atlas_digest binding; /* c2pa.hash.data */

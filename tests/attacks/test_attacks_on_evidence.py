@@ -448,8 +448,8 @@ def test_an_attestation_that_its_signer_did_not_make_is_none(tmp_path: Path) -> 
 REDACTED = "c2pa.attestation"
 
 
-def redact(scene: world.Scene) -> Path:
-    uri = assertion_url(scene.urn(world.TUNED), REDACTED)
+def redact(scene: world.Scene, label: str = REDACTED) -> Path:
+    uri = assertion_url(scene.urn(world.TUNED), label)
     scene.store.seal()
     chain.take_out(scene.store, uri)
     scene.node(world.REPORT).claim["redacted_assertions"] = [uri]
@@ -467,3 +467,47 @@ def test_evidence_that_was_redacted_is_missing_where_it_is_demanded(tmp_path: Pa
     assert arena.judge(scene, path, rules=allowed).answer == "VALID"
     demanded = arena.judge(scene, path, rules=allowed | {"require_evidence": ((None, "session"),)})
     assert demanded.answer == "INCOMPLETE" and codes(demanded) == REQUIRED
+
+
+RUN_LABEL = "org.atlasml.run"
+
+
+def trained(scene: world.Scene, *names: str) -> None:
+    """These manifests say that they are of the step "train"."""
+    for name in names:
+        scene.node(name)[RUN_LABEL].content.update(run=RUN, step="train")
+
+
+def test_a_redaction_of_the_step_does_not_take_the_demand_for_evidence_away(tmp_path: Path) -> None:
+    scene = world.Scene.at(tmp_path)
+    trained(scene, world.BASE, world.TUNED)
+    path = redact(scene, RUN_LABEL)
+    assert arena.judge(scene, path).answer == "VALID", arena.told(arena.judge(scene, path))
+    verdict = arena.judge(scene, path, rules={"require_evidence": (("train", "session"),)})
+    failed = {verdict.nodes[check.node].urn for check in verdict.failures}
+    assert failed == {scene.urn(world.BASE), scene.urn(world.TUNED)} and codes(verdict) == REQUIRED
+    lone = arena.judge(scene, path, rules={"require_evidence": (("distil", "session"),)})
+    assert "no manifest of this chain names that step" in " ".join(check.text for check in lone.failures)
+
+
+def test_evidence_for_a_run_that_was_redacted_proves_nothing_and_accuses_nobody(tmp_path: Path) -> None:
+    scene = world.Scene.at(tmp_path)
+    trained(scene, world.TUNED)
+    spki = _core.certificate_info(scene.node(world.TUNED).signer.chain[0])["spki"]
+    tbs = _core.attestation_binding(spki, CREATED, run=RUN)
+    evidence = _core.attestation_write(TDX, tbs, quoted(hashlib.sha512(tbs).digest()), collateral=(bundle(),))
+    scene.node(world.TUNED).add(Assertion("c2pa.attestation", cbor.Raw(evidence)), listed="created_assertions")
+    path = redact(scene, RUN_LABEL)
+    verdict = arena.judge(scene, path)
+    assert verdict.answer == "VALID", arena.told(verdict)
+    (found,) = (node.evidence for node in verdict.nodes if node.evidence is not None)
+    assert not found.bound and not found.holds and "the run that it speaks of was redacted" in found.why
+    assert arena.judge(scene, path, rules={"require_evidence": (("train", "session"),)}).answer != "VALID"
+
+
+def test_a_manifest_of_two_runs_is_malformed(tmp_path: Path) -> None:
+    scene = world.Scene.at(tmp_path)
+    second = {"run": RUN, "step": "another"}
+    scene.node(world.TUNED).add(Assertion(f"{RUN_LABEL}__1", second), listed="created_assertions")
+    verdict = arena.judge(scene, scene.publish())
+    assert verdict.answer == "MALFORMED" and "more than one run" in verdict.failures[0].text
