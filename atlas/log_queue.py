@@ -119,12 +119,14 @@ class LogQueue:
         except AtlasError as error:
             results = [error] * len(batch)
         for pending, result in zip(batch, results, strict=True):
-            if isinstance(result, AtlasError):
-                failed.append(self._failed(pending, str(result)))
-                continue
-            keep_proof(self._store, pending.entry, result, beside=self._beside(pending))
-            self._place(pending).unlink(missing_ok=True)
-            logged.append(pending)
+            try:
+                if isinstance(result, AtlasError):
+                    raise result
+                keep_proof(self._store, pending.entry, result, beside=self._beside(pending))
+                self._place(pending).unlink(missing_ok=True)
+                logged.append(pending)
+            except (AtlasError, OSError) as error:  # one that has no place must not hold up those behind it
+                failed.append(self._failed(pending, str(error)))
 
     def _failed(self, pending: Pending, why: str) -> Pending:
         again = Pending(pending.entry, pending.target, pending.artifact, pending.manifest, why)

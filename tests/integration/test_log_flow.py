@@ -114,6 +114,20 @@ def test_what_was_logged_before_a_crash_is_not_logged_twice(project: Project, lo
     assert len(done.logged) == 1 and log.refresh().size == 1
 
 
+def test_a_proof_that_has_no_place_holds_up_nobody_else(project: Project, log: TileLog) -> None:
+    train(project, "a.pt", "b.pt", "c.pt")
+    queue = LogQueue(Store())
+    for name in ("a.pt", "b.pt", "c.pt"):
+        manifest = Path(f"{name}.c2pa").read_bytes()
+        queue.add(manifest, Store().put(manifest), LogTarget.of(log.folder), name)
+    first = Path(queue.pending()[0].artifact + ".tlog-proof")
+    first.mkdir()
+    done = queue.flush()
+    assert len(done.logged) == 2 and [str(first) in pending.error for pending in done.failed] == [True]
+    first.rmdir()
+    assert len(queue.flush().logged) == 1 and queue.pending() == [] and log.refresh().size == 3
+
+
 def test_a_child_process_logs_nothing(project: Project, log: TileLog) -> None:
     with project.init(log=log.folder) as run:
         pid = os.fork()
