@@ -123,11 +123,12 @@ _SESSION = pytest.StashKey[_Session]()
 
 def _stamp(verdict: Verdict, arguments: dict[str, Any], began_ns: int) -> bytes | None:
     """Over everything that the verdict came from, but the store, whose objects never change."""
-    from atlas.sidecar import index_path, sidecar_path
+    from atlas.sidecar import index_path, proof_paths, sidecar_path
     from atlas.stamp import stamp
 
     artifacts = dict.fromkeys((verdict.path, *(node.path for node in verdict.nodes if node.path)))
     paths = [place for path in artifacts for place in (path, sidecar_path(path), index_path(path))]
+    paths += [place for path in artifacts for place in proof_paths(path)]
     for name in ("manifest", "bundle", "policy", "trust"):
         value = arguments.get(name)
         paths += [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, Path)]

@@ -10,7 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from forge import chain, world
+from forge import chain, logged, tlog, world
 
 import atlas
 
@@ -203,6 +203,16 @@ def test_after(): pass
         result.assert_outcomes(passed=2)
     else:
         result.assert_outcomes(passed=1, errors=1)
+
+
+def test_it_is_verified_again_when_a_proof_of_logging_comes_or_goes(
+    pytester: pytest.Pytester, made: dict[str, chain.Made], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (pytester.path / "log.policy").write_bytes(logged.policy(tlog.NoteKey("log.example/team")))
+    monkeypatch.setenv("ATLAS_LOG_POLICY", str(pytester.path / "log.policy"))
+    write(pytester, f"def test_before(): Path('{MODEL}.tlog-proof').write_text('none')\ndef test_after(): pass\n")
+    settle(pytester.path)
+    run(pytester).assert_outcomes(passed=1, errors=1)
 
 
 @pytest.mark.parametrize(("changed", "becomes"), [("copy.pem", "other.pem"), ("elsewhere.c2pa", "data/raw.c2pa")])
