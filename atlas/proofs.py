@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atlas import _core
-from atlas.errors import AtlasError, NotFound, SystemFailure, UsageError, VerificationError
+from atlas.errors import AtlasError, MalformedError, NotFound, SystemFailure, UsageError, VerificationError
 from atlas.files import StrPath, is_there, need_directory, read_regular, write_atomic
 from atlas.model import Logged
 from atlas.sidecar import PROOF_SUFFIXES, proof_paths
@@ -209,16 +209,20 @@ def _key_of(origin: str, policy: bytes) -> str | None:
 
 
 def _check_all(manifest: bytes, found: list[bytes], policy: bytes, store: Store) -> tuple[Logged, bytes]:
-    """Every proof must be true or of a stranger's log, and one must hold."""
+    """One must hold, and none may be false. What is no proof, or of a stranger's log, does not matter then."""
     checker = _core.LogPolicy(policy)
     seen = seen_heads(store)
     for head in seen:
         with contextlib.suppress(AtlasError):
             checker.head(head)
     places: list[tuple[Logged, bytes]] = []
-    unknown: VerificationError | None = None
+    unknown: AtlasError | None = None
     for proof in found:
-        note = _core.log_proof_read(proof)[2]
+        try:
+            note = _core.log_proof_read(proof)[2]
+        except MalformedError as error:
+            unknown = error
+            continue
         try:
             place = Logged(*checker.manifest(manifest, proof))
         except VerificationError as error:
@@ -227,7 +231,7 @@ def _check_all(manifest: bytes, found: list[bytes], policy: bytes, store: Store)
                 error.hint = f"the proof of it is in {report}: keep it" if report else ""
             if error.code != "ATLAS_E_UNKNOWN_LOG":
                 raise
-            unknown = error
+            unknown = unknown or error
             continue
         places.append((place, proof))
         remember_head(store, place.origin, place.size, place.root, note)

@@ -147,12 +147,14 @@ def _show_machine(args: argparse.Namespace, console: Console) -> int:
 
 def _info(args: argparse.Namespace, console: Console) -> int:
     from atlas.attest import kind_of, plain, read_claims
+    from atlas.errors import in_file
 
     if args.evidence is None:
         return _show_machine(args, console)
     evidence = _read(args.evidence)
-    kind = kind_of(evidence)
-    claims = plain(read_claims(evidence, kind=kind))
+    with in_file(args.evidence):
+        kind = kind_of(evidence)
+        claims = plain(read_claims(evidence, kind=kind))
     if args.json:
         console.document({"kind": kind, "verified": False, "claims": claims})
         return 0

@@ -47,6 +47,12 @@ def test_a_damaged_sidecar_is_named_and_a_missing_artifact_is_called_missing(
     assert "nothing.pt: no such file or directory" in atlas(*verb, "nothing.pt", *after).stderr
 
 
+def test_a_file_that_is_no_evidence_is_named(atlas: Command, signed: Path) -> None:
+    ran = atlas("attest", "info", "model.pt")
+    assert ran.returncode == 5
+    assert "model.pt at byte 0: neither a TDX quote" in ran.stderr
+
+
 def test_a_verdict_on_a_damaged_sidecar_names_the_artifact_and_no_signer(atlas: Command, signed: Path) -> None:
     sidecar = signed / "model.pt.c2pa"
     sidecar.write_bytes(sidecar.read_bytes()[:700])

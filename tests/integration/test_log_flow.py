@@ -260,6 +260,14 @@ def test_a_bundle_carries_one_proof_and_not_what_is_none(cli: Command, signed: P
     assert (signed / listed[0]).read_bytes() == proof
 
 
+def test_what_is_no_proof_does_not_matter_where_another_one_holds(cli: Command, signed: Path) -> None:
+    assert cli("log", "add", "model.pt", "--log", "team-log").returncode == 0
+    (signed / "model.pt.tlog-proof").write_bytes(b"no proof\n")
+    assert cli("log", "verify", "model.pt").returncode == 0  # the store has one, and `atlas verify` goes by it too
+    assert cli("verify", "model.pt", "--trust", "root.pem", "--require-log").returncode == 0
+    assert cli("log", "verify", "model.pt", "--proof", "model.pt.tlog-proof").returncode == 5
+
+
 def test_a_bundle_of_sigstore_is_held_against_its_log(cli: Command, work: Path) -> None:
     (work / "bundle.json").write_text(json.dumps(sigstore.message_bundle()))
     (work / "log.policy").write_bytes(sigstore.POLICY)
