@@ -171,6 +171,19 @@ def test_a_signature_goes_to_a_log_that_another_machine_serves(
     assert "token is not accepted" in refused.failed[0].error
 
 
+@pytest.mark.parametrize("text", ["hunter2-secret\nof two lines\n", "hunter2-secret of \u20ac\n", "\n"], ids=ascii)
+def test_a_token_that_cannot_be_sent_is_refused_at_the_start_and_never_told(
+    tmp_path: Path, model: Path, store: Store, text: str
+) -> None:
+    (tmp_path / "token").write_text(text)
+    policy = policy_file(tmp_path, f"log {REKOR.vkey}", "quorum none")
+    target = LogTarget("http://127.0.0.1:9/", policy=policy, token_file=tmp_path / "token")
+    with pytest.raises(UsageError, match="not a token"):
+        target.check("ES256", store)
+    (failed,) = log_it(model, target, store).failed
+    assert "not a token" in failed.error and "hunter2" not in failed.error
+
+
 def test_witnesses_of_the_policy_are_asked_when_something_is_logged(
     tmp_path: Path, model: Path, store: Store, serving: Callable[[App], str]
 ) -> None:
