@@ -204,7 +204,7 @@ def _remote_keys(policy: bytes, place: str) -> tuple[list[str], dict[str, str]]:
 
 
 def _token(path: StrPath) -> str:
-    """Checked here: http.client quotes what it cannot send, and the secret would stand in an error, and in the queue."""
+    """Checked here: http.client quotes what it cannot send, and the secret would stand in errors and in the queue."""
     token = read_regular(path, limit=MAX_TOKEN_BYTES).decode("utf-8", "replace").strip()
     if not token or not token.isascii() or not token.isprintable():
         raise UsageError("not a token: one line of ASCII is expected", where=os.fspath(path))
