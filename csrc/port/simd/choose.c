@@ -299,7 +299,7 @@ static struct atlas_kernel_choice unpack(uint64_t packed)
 
 int atlas_kernel_chosen(struct atlas_kernel_choice *ret_choice, struct atlas_error *error)
 {
-    struct atlas_kernel_choice choice;
+    struct atlas_kernel_choice choice = {.failed = NULL};
     uint_fast64_t packed = atomic_load(&chosen);
     int rc = ATLAS_OK;
     if (packed == 0) {

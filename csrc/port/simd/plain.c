@@ -46,7 +46,7 @@ static uint32_t load32(const uint8_t *p)
 
 static void schedule32(uint32_t w[64], const uint8_t *p)
 {
-    for (unsigned i = 0; i < 16; i++) {
+    for (size_t i = 0; i < 16; i++) {
         w[i] = load32(p + 4 * i);
     }
     for (unsigned i = 16; i < 64; i++) {
@@ -100,7 +100,7 @@ static inline uint64_t turn64(uint64_t x, unsigned n)
 
 static void schedule64(uint64_t w[80], const uint8_t *p)
 {
-    for (unsigned i = 0; i < 16; i++) {
+    for (size_t i = 0; i < 16; i++) {
         w[i] = (uint64_t)load32(p + 8 * i) << 32 | load32(p + 8 * i + 4);
     }
     for (unsigned i = 16; i < 80; i++) {
